@@ -1,0 +1,1 @@
+"""The examiner: benchmarks, metrics and reports."""

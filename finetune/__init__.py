@@ -1,0 +1,1 @@
+"""How it learns: recipes, training data and one trainer per part."""

@@ -1,0 +1,1 @@
+"""The shipped nano models, gallery and cards: data, no code."""

@@ -1,0 +1,1 @@
+"""What the world looks like: encoders, vector stores and geotagged neighbours."""
