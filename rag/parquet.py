@@ -1,0 +1,78 @@
+"""How a gallery lies in a Parquet file.
+
+Columns: ``embedding`` (fixed-size list of int8 or float16), ``lat``, ``lon``, ``width_km`` (float32), optionally ``s2``
+(uint64, level 30) and ``text``, ``source``, ``credit``, ``licence`` (dictionary-encoded strings). File metadata holds
+one JSON object under the key ``gaea``: the format's number, and the fields of
+:class:`~gaea.rag.gallery.GalleryMeta` (encoder name, fingerprint and dim, default provenance).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaea.errors import GalleryError
+from gaea.rag.gallery import LABELS, Gallery, GalleryMeta
+
+_METADATA_KEY = b"gaea"
+_FORMAT = 1
+
+
+def write_file(gallery: Gallery, file: Path) -> None:
+    """Write one file, in place; :meth:`Gallery.write` makes that atomic."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(_to_table(gallery), file, compression="zstd", row_group_size=32_768)
+
+
+def read_file(file: Path) -> Gallery:
+    """Read one file.
+
+    Raises:
+        GalleryError: The file is damaged, is not a gallery, or holds rows that cannot be used.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+        described = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        known = {item.name for item in fields(GalleryMeta)}
+        meta = GalleryMeta(**{key: value for key, value in described.items() if key in known})
+        flat = table["embedding"].combine_chunks().flatten()
+        if flat.type not in {pa.int8(), pa.float16()}:
+            raise TypeError(f"embeddings are {flat.type}, expected int8 or float16")
+        names = set(table.column_names)
+        return Gallery(
+            codes=flat.to_numpy(zero_copy_only=False).reshape(len(table), -1),
+            lat=table["lat"].to_numpy().astype(np.float64),
+            lon=table["lon"].to_numpy().astype(np.float64),
+            width_km=table["width_km"].to_numpy().astype(np.float64),
+            meta=meta,
+            labels={name: table[name].to_numpy() for name in LABELS if name in names},
+            s2=table["s2"].to_numpy() if "s2" in names else None,
+        )
+    except GalleryError as error:
+        raise GalleryError(f"{file}: {error}") from error
+    # Arrow reports damage as its own errors, OSError or ValueError; a file of other columns as KeyError or TypeError.
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise GalleryError(f"{file} is not a readable gallery ({detail}): fetch or build it again") from error
+
+
+def _to_table(gallery: Gallery) -> Any:
+    import pyarrow as pa
+
+    columns = {
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(gallery.codes.ravel()), gallery.meta.dim),
+        **{name: pa.array(getattr(gallery, name).astype(np.float32)) for name in ("lat", "lon", "width_km")},
+        **{name: pa.array(column, pa.string()).dictionary_encode() for name, column in gallery.labels.items()},
+    }
+    if gallery.s2 is not None:
+        columns["s2"] = pa.array(gallery.s2)
+    described = json.dumps({"format": _FORMAT, **asdict(gallery.meta)}, sort_keys=True)
+    return pa.table(columns).replace_schema_metadata({_METADATA_KEY: described.encode()})
