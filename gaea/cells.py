@@ -400,3 +400,23 @@ def _level_at_least_as_wide(width_km: float) -> int:
     """Finest level whose every cell is at least this wide between opposite edges, so that 3 × 3 of them hold a cap."""
     narrowest = 2 * np.sqrt(2) / 3 * EARTH_RADIUS_KM  # S2's kMinWidth; halves from level to level
     return int(np.clip(np.floor(np.log2(narrowest / max(width_km, 1e-9))), 0, MAX_LEVEL))
+
+
+def sample(cells: npt.ArrayLike, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Draw one point from each cell, evenly by area; latitudes and longitudes in degrees of the shape of ``cells``."""
+    array = _as_cells(cells)
+    face_, i, j, size = (part.reshape(-1) for part in face_ij_size(array))
+    low = [uv_of_st(corner / LEAVES_PER_SIDE) for corner in (i, j)]
+    width = [_uv_width(corner, size) for corner in (i, j)]
+    # Even in u and v is too dense by (1 + u² + v²)**1.5, so draw again as often as that asks for.
+    nearest = [np.maximum(0.0, np.maximum(a, -(a + w))) for a, w in zip(low, width, strict=True)]
+    most = _density(nearest[0], nearest[1])
+    u, v = np.empty(i.size), np.empty(i.size)
+    open_ = np.arange(i.size)
+    while open_.size:
+        u[open_] = low[0][open_] + width[0][open_] * rng.random(open_.size)
+        v[open_] = low[1][open_] + width[1][open_] * rng.random(open_.size)
+        accepted = rng.random(open_.size) * most[open_] <= _density(u[open_], v[open_])
+        open_ = open_[~accepted]
+    lat, lon = from_xyz(xyz_of_face_uv(face_, u, v))
+    return lat.reshape(array.shape)[()], lon.reshape(array.shape)[()]

@@ -1,0 +1,154 @@
+"""Expectations over beliefs: a belief as weighted points, and the point that is best in expectation.
+
+A cell of a belief is a patch of even density. Patches that matter are divided until a point at each centre stands for
+them, so that a belief of one face of the cube is a cloud of points and not a single one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from gaea import cells as s2
+from gaea import sphere
+from gaea.errors import InputError
+from gaea.hilbert import MAX_LEVEL, CellArray
+from gaea.sphere import FloatArray
+
+Loss: TypeAlias = Literal["median", "geoscore", "hit"]
+
+_FINEST_KM = 1e-3  # no use in dividing where mass times width is below a metre
+_MODES_PER_LEVEL = 3
+_SEARCHED = 4  # candidates refined by local search
+
+
+def quadrature(cells: CellArray, masses: FloatArray, *, extra_points: int = 2048) -> tuple[FloatArray, FloatArray]:
+    """Stand points in for cells, dividing first where much mass lies on a wide cell.
+
+    Args:
+        cells: Cell set, ``(n,)``.
+        masses: Mass of each cell, ``(n,)`` or several kinds of it ``(n, k)``; the first kind decides what is divided.
+        extra_points: Points that may be spent beyond one per cell.
+
+    Returns:
+        Unit vectors ``(m, 3)`` and masses ``(m,)`` or ``(m, k)`` with the sums of those given.
+    """
+    room = extra_points
+    while room >= 3 and cells.size:
+        level = s2.level(cells)
+        first = masses if masses.ndim == 1 else masses[:, 0]
+        spread = np.where(level < MAX_LEVEL, np.abs(first) * np.exp2(-level) * s2.mean_edge_km(0), 0.0)
+        if spread.max() < _FINEST_KM:
+            break
+        wide = np.flatnonzero(spread >= spread.max() / 4)
+        wide = wide[np.argsort(-spread[wide], kind="stable")][: room // 3]
+        children, shares = divide(cells[wide], masses[wide])
+        cells = np.concatenate([np.delete(cells, wide), children])
+        masses = np.concatenate([np.delete(masses, wide, axis=0), shares])
+        room -= 3 * wide.size
+    return s2.centre_xyz(cells), masses
+
+
+def divide(cells: CellArray, masses: FloatArray) -> tuple[CellArray, FloatArray]:
+    """Replace ``(n,)`` cells by their children ``(4n,)``, each with its share by area of the mass ``(n,)`` or ``(n, k)``."""
+    children = s2.children(cells)
+    areas = s2.area_km2(children)
+    share = (areas / areas.sum(axis=-1, keepdims=True)).reshape(-1)
+    parts = np.repeat(masses, 4, axis=0)
+    return children.reshape(-1), parts * (share if parts.ndim == 1 else share[:, None])
+
+
+def expected_loss(
+    places: FloatArray, points: FloatArray, masses: FloatArray, loss: Loss, radius_km: float
+) -> FloatArray:
+    """Give the expected losses ``(c,)`` of answering places ``(c, 3)`` where the truth is one of points ``(m, 3)``.
+
+    The losses are great-circle km (``median``: its minimiser is the geometric median), 5000 less the GeoScore
+    (``geoscore``) and missing by more than ``radius_km`` (``hit``).
+    """
+    losses = np.empty(len(places))
+    rows = max(1, (1 << 18) // max(len(points), 1))
+    for start in range(0, len(places), rows):
+        cosine = np.clip(places[start : start + rows] @ points.T, -1.0, 1.0)
+        if loss == "hit":
+            value = (cosine < np.cos(radius_km / sphere.EARTH_RADIUS_KM)).astype(np.float64)
+        else:
+            value = sphere.EARTH_RADIUS_KM * np.arccos(cosine)
+            if loss == "geoscore":
+                value = sphere.GEOSCORE_MAX - sphere.geoscore(value)
+        losses[start : start + rows] = value @ masses
+    return losses
+
+
+def least_loss_point(cells: CellArray, masses: FloatArray, *, loss: Loss, radius_km: float) -> tuple[float, float]:
+    """Find the place of least expected loss, for a belief with ``masses`` (net of the even rest) on a cell set.
+
+    Candidates are the heaviest cells and, at each second level, the centroids of the heaviest parents, so that the mode of
+    every scale is tried. The best few are then moved by a pattern search that halves its step down to a metre.
+
+    Raises:
+        InputError: The loss is not known, or its radius not positive.
+    """
+    if loss not in ("median", "geoscore", "hit") or not radius_km > 0:
+        raise InputError(
+            f"loss {loss!r} with radius {radius_km} km: expected 'median', 'geoscore' or 'hit', radius > 0"
+        )
+    points, weights = quadrature(cells, masses)
+    places = np.concatenate([_modes(cells, masses), points[np.argsort(-weights)[:32]]])
+    if loss == "hit":
+        places = np.concatenate([places, _local_means(places, points, weights, radius_km)])
+    losses = expected_loss(places, points, weights, loss, radius_km)
+    best, best_loss = places[0], np.inf
+    for index in np.argsort(losses, kind="stable")[:_SEARCHED]:
+        place, value = _descend(places[index], losses[index], points, weights, loss, radius_km)
+        if value < best_loss:
+            best, best_loss = place, value
+    lat, lon = sphere.from_xyz(best)
+    return float(lat), float(lon)
+
+
+def _modes(cells: CellArray, masses: FloatArray) -> FloatArray:
+    """Unit vectors of the heaviest cells and of the centroids of the heaviest parents at each scale."""
+    centres, level = s2.centre_xyz(cells), s2.level(cells)
+    places = [centres[np.argsort(-masses, kind="stable")[:64]], _unit((masses @ centres)[None])]
+    for scale in range(0, int(level.max()), 2):
+        finer = np.flatnonzero(level > scale)
+        parents, group = np.unique(s2.parent(cells[finer], scale), return_inverse=True)
+        weight = np.bincount(group, masses[finer])
+        heaviest = np.argsort(-weight, kind="stable")[:_MODES_PER_LEVEL]
+        sums = np.stack([np.bincount(group, masses[finer] * centres[finer, axis]) for axis in range(3)], axis=-1)
+        places.append(_unit(sums[heaviest[: parents.size]]))
+    return np.concatenate(places)
+
+
+def _unit(xyz: FloatArray) -> FloatArray:
+    length = np.linalg.norm(xyz, axis=-1, keepdims=True)
+    usable = length[:, 0] > 1e-12  # masses that balance each other on the sphere have no centroid
+    unit: FloatArray = xyz[usable] / length[usable]
+    return unit
+
+
+def _local_means(places: FloatArray, points: FloatArray, weights: FloatArray, radius_km: float) -> FloatArray:
+    """Move places to the mean of the mass within the radius, as mean shift does, twice."""
+    for _ in range(2):
+        near = places @ points.T >= np.cos(radius_km / sphere.EARTH_RADIUS_KM)
+        places = _unit((near * weights) @ points)
+    return places
+
+
+def _descend(
+    place: FloatArray, value: float, points: FloatArray, weights: FloatArray, loss: Loss, radius_km: float
+) -> tuple[FloatArray, float]:
+    """Walk to better places among eight around, halving the step where none is better."""
+    step_km = 0.5 * radius_km if loss == "hit" else 500.0
+    compass = np.arange(0.0, 360.0, 45.0)
+    while step_km > _FINEST_KM:
+        around = sphere.to_xyz(*sphere.destination(*sphere.from_xyz(place), compass, step_km))
+        losses = expected_loss(around, points, weights, loss, radius_km)
+        best = int(np.argmin(losses))
+        if losses[best] < value - 1e-9 * abs(value):
+            place, value = around[best], float(losses[best])
+        else:
+            step_km /= 4 if loss == "hit" else 2
+    return place, value
