@@ -20,7 +20,7 @@ from gaea import cells as s2
 from gaea import cellsets, sphere
 from gaea.errors import InputError
 from gaea.hilbert import MAX_LEVEL, CellArray
-from gaea.quadrature import Loss, divide, least_loss_point, quadrature
+from gaea.quadrature import Loss, least_loss_point, mass_within, quadrature, radius_of_mass
 from gaea.region import Region
 from gaea.sphere import EARTH_AREA_KM2, FloatArray
 
@@ -50,18 +50,14 @@ class Belief:
         if log_prob.shape != cells.shape:
             raise InputError(f"a belief needs one log-probability per cell, not {log_prob.size} for {cells.size} cells")
         if not cellsets.is_disjoint(cells):
-            raise InputError(
-                "the cells of a belief must be ascending and disjoint: use Belief.from_weights to sort them"
-            )
+            raise InputError("cells of a belief must be ascending and disjoint: Belief.from_weights makes them so")
         if not np.exp(np.minimum(log_prob, 1.0)).sum() <= 1 + 1e-6:  # NaN fails too
             raise InputError("the probabilities of a belief must be numbers with a sum of at most 1")
         for name, array in (("cells", cells.copy()), ("log_prob", log_prob)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.elsewhere > 1e-6 and self._rest_area_km2 == 0:
-            raise InputError(
-                f"the cells cover the Earth, so nothing is left for the mass {self.elsewhere:.3g} elsewhere"
-            )
+            raise InputError(f"the cells cover the Earth, so none is left for the mass {self.elsewhere:.3g} elsewhere")
 
     @classmethod
     def uniform(cls) -> Belief:
@@ -83,7 +79,7 @@ class Belief:
             cells: S2 ids in any order, ``(n,)``. Weights of a cell given twice are added.
             weights: Non-negative, ``(n,)``, of any sum: together they make up ``1 - elsewhere``.
             elsewhere: Probability of lying in none of the cells, 0 to 1; dropped if the cells cover the Earth.
-            nested: What the weight of a cell means that holds other cells of the list. ``mixture``: the weight is spread
+            nested: What the weight of a cell means that holds others of the list. ``mixture``: the weight is spread
                 evenly over the whole cell, and adds to those of the cells inside (a sum of votes). ``remainder``: it
                 belongs to what the cells inside leave of it (a search tree with unexplored branches); where they leave
                 nothing, it is spread as under ``mixture``.
@@ -101,7 +97,7 @@ class Belief:
         if not weight.sum() > 0 and elsewhere < 1:
             raise InputError(f"the weights of all {array.size} cells are zero: a belief needs some mass")
         ids, index = np.unique(array, return_inverse=True)
-        mass = np.bincount(index, weight)
+        mass = np.bincount(index, weight).astype(np.float64)
         if not cellsets.is_disjoint(ids):
             ids, mass = _flatten(ids, mass, nested)
         if elsewhere == 0:  # otherwise zero says more than not being listed
@@ -148,7 +144,7 @@ class Belief:
         return np.append(self._log_densities, _log(np.float64(self._rest_density)))[index]
 
     def discrete_entropy(self) -> float:
-        """Shannon entropy in bits of the outcomes cell 1, …, cell n, elsewhere. It depends on how finely cells are cut."""
+        """Shannon entropy in bits of the outcomes cell 1, …, cell n, elsewhere; finer cells give more."""
         prob = np.append(np.exp(self.log_prob), self.elsewhere)
         prob = prob[prob > 0]
         return float(-(prob * np.log2(prob)).sum()) + 0.0
@@ -218,8 +214,8 @@ class Belief:
     def region(self, mass: float) -> Region:
         """Give the credible region: the smallest set of cells, densest first, that holds at least ``mass``.
 
-        Cells are taken whole. When all of them together hold less than ``mass``, part of *elsewhere* would be needed and
-        no part of it is better than another: the region is then the whole Earth (``Region.is_whole_earth``).
+        Cells are taken whole. When all of them together hold less than ``mass``, part of *elsewhere* would be needed
+        and no part of it is better than another: the region is then the whole Earth (``Region.is_whole_earth``).
 
         Args:
             mass: Probability to hold, above 0 and up to 1.
@@ -247,21 +243,10 @@ class Belief:
         """
         if not radius_km >= 0:
             raise InputError(f"radius_km {radius_km} is not usable: expected 0 or more")
-        cells, net = self.cells, self._net_of_rest()
-        total = self._rest_density * float(sphere.cap_area_km2(radius_km))
-        budget = 4 * 4096
-        while cells.size:
-            near, far = s2.distance_range_km(cells, lat_deg, lon_deg)
-            total += float(net[far <= radius_km].sum())
-            rim = (near <= radius_km) & (far > radius_km)
-            cells, net = cells[rim], net[rim]
-            if not np.abs(net).sum() > 1e-4 or budget < 4 * cells.size or np.any(s2.level(cells) == MAX_LEVEL):
-                centre_km = sphere.great_circle_km(*s2.to_latlon(cells), lat_deg, lon_deg)
-                total += float(net[centre_km <= radius_km].sum())
-                break
-            budget -= cells.size
-            cells, net = divide(cells, net)
-        return float(np.clip(total, 0.0, 1.0))
+        sphere.validate_latlon(lat_deg, lon_deg)
+        even, net = self._above_even()
+        listed = mass_within(self.cells, net, lat_deg=lat_deg, lon_deg=lon_deg, radius_km=radius_km)
+        return float(np.clip(listed + even * sphere.cap_area_km2(radius_km), 0.0, 1.0))
 
     def radius_km(self, lat_deg: float, lon_deg: float, mass: float) -> float:
         """Give the distance in km within which a share of the belief lies around one point.
@@ -272,26 +257,16 @@ class Belief:
         lat, lon = sphere.validate_latlon(lat_deg, lon_deg)
         if not 0 < mass <= 1:
             raise InputError(f"a mass of {mass} is not usable: expected above 0 and up to 1")
-        points, net = quadrature(self.cells, self._net_of_rest(), extra_points=4096)
-        chord = np.linalg.norm(points - sphere.to_xyz(lat, lon), axis=-1)
-        distance = sphere.EARTH_RADIUS_KM * 2 * np.arcsin(np.minimum(chord / 2, 1.0))
-        order = np.argsort(distance, kind="stable")
-        edge = np.append(distance[order], np.pi * sphere.EARTH_RADIUS_KM)
-        before = np.append(0.0, np.cumsum(net[order]))  # net mass of the points nearer than each edge
-        after = np.append(before[1:], before[-1]) + self._rest_density * sphere.cap_area_km2(edge)
-        first = int(np.argmax(after >= min(mass, after[-1]) - 1e-12))
-        if self._rest_density > 0:  # the even rest may fill up before the next point is reached
-            cap = (mass - before[first]) / self._rest_density / EARTH_AREA_KM2
-            reached = 2 * sphere.EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(cap, 0.0, 1.0)))
-            return float(min(edge[first], max(reached, edge[first - 1] if first else 0.0)))
-        return float(edge[first])
+        even, net = self._above_even()
+        points, masses = quadrature(self.cells, net, extra_points=4096)
+        return radius_of_mass(points, masses, even, centre=sphere.to_xyz(lat, lon), mass=mass)
 
     def point(self, loss: Loss = "median", radius_km: float = 200.0) -> tuple[float, float]:
         """Give the point of least expected loss.
 
         Args:
-            loss: ``median`` for the least expected distance, ``geoscore`` for the best expected GeoScore, ``hit`` for the
-                best chance of lying within ``radius_km``.
+            loss: ``median`` for the least expected distance, ``geoscore`` for the best expected GeoScore, ``hit`` for
+                the best chance of lying within ``radius_km``.
             radius_km: Radius of a hit, km.
 
         Returns:
@@ -300,7 +275,7 @@ class Belief:
         Raises:
             InputError: The loss is not known or the radius not positive.
         """
-        net = self._net_of_rest()
+        _, net = self._above_even()
         if not np.abs(net).sum() > 1e-9:
             return 0.0, 0.0
         return least_loss_point(self.cells, net, loss=loss, radius_km=radius_km)
@@ -315,12 +290,14 @@ class Belief:
             prob = np.append(prob, self.elsewhere * areas / areas.sum())
         return s2.sample(cells[rng.choice(cells.size, size=n, p=prob / prob.sum())], rng)
 
-    def _net_of_rest(self) -> FloatArray:
-        """Mass of each cell above what the even density of elsewhere would put there; the rest is then the whole Earth.
+    def _above_even(self) -> tuple[float, FloatArray]:
+        """Split into a density per km² that is even over the whole Earth, and what each cell holds beyond it.
 
-        An even Earth favours no point, so expectations need only these masses.
+        An even Earth favours no point, so expectations need only the second.
         """
-        return np.exp(self.log_prob) - self._rest_density * self.areas_km2
+        even = self._rest_density if self._rest_area_km2 > 0 else float(np.exp(self._log_densities.min()))
+        net = np.exp(self.log_prob) - even * self.areas_km2
+        return even, np.where(np.abs(net) > _NO_MASS * even * self.areas_km2, net, 0.0)
 
 
 def calibrate(belief: Belief, temperature: float) -> Belief:
@@ -360,9 +337,7 @@ def fuse(beliefs: Sequence[Belief], weights: Sequence[float] | None = None, floo
     """
     exponents = [1.0] * len(beliefs) if weights is None else [float(weight) for weight in weights]
     if not beliefs or len(exponents) != len(beliefs) or not all(0 <= weight < np.inf for weight in exponents):
-        raise InputError(
-            f"{len(beliefs)} beliefs with weights {exponents}: expected one weight, not negative, for each"
-        )
+        raise InputError(f"{len(beliefs)} beliefs, weights {exponents}: expected one weight, not negative, for each")
     if not 0 <= floor <= 1:
         raise InputError(f"a floor of {floor} is not usable: expected 0 to 1")
     return _pool(beliefs, exponents, floor)

@@ -2,7 +2,8 @@
 
 A point of the sphere lies on one of six faces of a cube. On its face it has gnomonic coordinates ``u, v`` in [−1, 1]
 (geodesics are straight lines there), even ones ``s, t`` in [0, 1], and those of a leaf, integers ``i, j`` below 2**30.
-The Hilbert curve turns ``face, i, j`` into a leaf's id. :mod:`gaea.cells` is built on this and is what others import.
+The Hilbert curve turns ``face, i, j`` into a leaf's id; the lowest set bit
+of an id marks its level. :mod:`gaea.cells` is built on this and is what others import.
 
 Source:
     The S2 geometry library, ``s2coords.h`` and ``s2cell_id.cc``; ids agree with it bit for bit.
@@ -15,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gaea.errors import InputError
 from gaea.sphere import FloatArray
 
 MAX_LEVEL = 30
@@ -26,6 +28,7 @@ LEAVES_PER_SIDE = 1 << MAX_LEVEL
 IntArray: TypeAlias = npt.NDArray[np.int64]
 CellArray: TypeAlias = npt.NDArray[np.uint64]
 
+_ONE = np.uint64(1)
 _SWAP, _INVERT = 1, 2
 # By orientation and position along the curve: which quarter (2·i + j) comes, and how the curve inside it is turned.
 _QUARTER = ((0, 1, 3, 2), (0, 2, 3, 1), (3, 2, 0, 1), (3, 1, 0, 2))
@@ -88,7 +91,8 @@ def uv_of_st(st: FloatArray) -> FloatArray:
 def st_of_uv(uv: FloatArray) -> FloatArray:
     """Invert `uv_of_st`."""
     root = 0.5 * np.sqrt(1 + 3 * np.abs(uv))
-    return np.where(uv >= 0, root, 1 - root)
+    st: FloatArray = np.where(uv >= 0, root, 1 - root)
+    return st
 
 
 def ij_of_st(st: FloatArray) -> IntArray:
@@ -114,3 +118,55 @@ def face_uv_of_xyz(x: FloatArray, y: FloatArray, z: FloatArray) -> tuple[IntArra
     u = np.choose(face, [y, -x, -x, z, z, -y]) / depth
     v = np.choose(face, [z, z, -y, y, -x, -x]) / depth
     return face, u, v
+
+
+def leaf_of_xyz(xyz: FloatArray) -> CellArray:
+    """Give the leaf ids of directions ``(..., 3)`` of any length but zero."""
+    face, u, v = face_uv_of_xyz(xyz[..., 0], xyz[..., 1], xyz[..., 2])
+    return leaf_of_face_ij(face, ij_of_st(st_of_uv(u)), ij_of_st(st_of_uv(v)))
+
+
+def as_cells(cells: npt.ArrayLike) -> CellArray:
+    """Take ids as uint64 of their shape.
+
+    Raises:
+        InputError: They are not whole numbers.
+    """
+    array = np.asarray(cells)
+    if array.dtype != np.uint64:
+        if array.size and array.dtype.kind not in "iu":
+            raise InputError(f"cells must be whole numbers (uint64 S2 ids), not {array.dtype}")
+        array = array.astype(np.uint64)
+    return array
+
+
+def lowest_bit(cells: CellArray) -> CellArray:
+    """Give the lowest set bit of ids, which marks their level."""
+    return cells & (~cells + _ONE)
+
+
+def level(cells: npt.ArrayLike) -> IntArray:
+    """Give the levels of cells, 0 to 30."""
+    # A power of two is exact in a float, so its exponent counts the trailing zeros of the id.
+    exponent = np.frexp(lowest_bit(as_cells(cells)).astype(np.float64))[1].astype(np.int64)
+    return MAX_LEVEL - (exponent - 1) // 2
+
+
+def range_min(cells: npt.ArrayLike) -> CellArray:
+    """Give the first leaves of cells."""
+    array = as_cells(cells)
+    return array - (lowest_bit(array) - _ONE)
+
+
+def range_max(cells: npt.ArrayLike) -> CellArray:
+    """Give the last leaves of cells."""
+    array = as_cells(cells)
+    return array + (lowest_bit(array) - _ONE)
+
+
+def face_ij_size(cells: npt.ArrayLike) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Give the face, the lowest leaf coordinates i and j, and the width in leaves of cells."""
+    array = as_cells(cells)
+    face, i, j = face_ij_of_leaf(range_min(array))
+    size = LEAVES_PER_SIDE >> level(array)
+    return face, i & -size, j & -size, size
