@@ -82,7 +82,7 @@ class Gallery:
         # NaN compares false, so a missing coordinate is caught here too.
         _refuse_rows(~np.less_equal(np.abs(self.lat), 90), "latitude outside -90..90 or missing", self.lat)
         _refuse_rows(~np.less_equal(np.abs(self.lon), 180), "longitude outside -180..180 or missing", self.lon)
-        usable: NDArray[np.bool_] = np.isfinite(self.codes).all(axis=1) & self.codes.any(axis=1)
+        usable = np.logical_and(np.isfinite(self.codes).all(axis=1), self.codes.any(axis=1))
         _refuse_rows(~usable, "an embedding that is zero or not finite", None)
 
     def __len__(self) -> int:
