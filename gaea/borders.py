@@ -20,7 +20,8 @@ from gaea.sphere import destination, validate_latlon
 
 _SEA_RINGS_KM = (1.0, 2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0)
 _BEARINGS_DEG = np.arange(0, 360, 15.0)
-_TWO_CONTINENTS = ("EG", "KZ", "RU", "TR")
+_TWO_CONTINENTS = ("KZ", "RU", "TR")
+_MARMARA_LON, _MARMARA_LAT = (26.0, 26.2, 26.75, 29.0), (39.9, 40.0, 40.5, 40.9)
 _REGION_TOWNS = 24
 
 _TERRITORIES = frozenset(
@@ -58,9 +59,9 @@ def states_table() -> CellTable:
 
 
 @lru_cache(maxsize=1)
-def continents_table() -> CellTable:
-    """Continents by their English names."""
-    return CellTable.load("continents")
+def europe_table() -> CellTable:
+    """Europe, by a coarse outline."""
+    return CellTable.load("europe")
 
 
 @lru_cache(maxsize=1)
@@ -80,18 +81,30 @@ def country_labels() -> tuple[NDArray[np.str_], NDArray[np.str_]]:
 
 
 @lru_cache(maxsize=1)
+def _state_labels() -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Country code and name of each label of the state table."""
+    split = np.char.partition(states_table().labels, "|")
+    return split[:, 0], split[:, 2]
+
+
 def countries_with_states() -> frozenset[str]:
     """The countries whose states have a table of their own."""
-    return frozenset(label.split("|")[0] for label in states_table().labels if label)
+    return frozenset(map(str, _state_labels()[0])) - {""}
 
 
 # ── vectorised questions ────────────────────────────────────────────────────
 
 
-def _index_nearby(table: CellTable, lat: ArrayLike, lon: ArrayLike, reach_km: float) -> NDArray[np.intp]:
-    """Label index at each point, or if there is none the first one met on growing rings around it."""
+def country_index(lat: ArrayLike, lon: ArrayLike, reach_km: float = 0.0) -> NDArray[np.intp]:
+    """Index into ``countries_table().labels`` at each point, 0 at sea.
+
+    Args:
+        lat: degrees, any shape.
+        lon: degrees, same shape.
+        reach_km: points at sea take the first land met on growing rings around them, up to this far.
+    """
     lat_deg, lon_deg = validate_latlon(lat, lon)
-    lats, lons = np.ravel(lat_deg), np.ravel(lon_deg)
+    table, lats, lons = countries_table(), np.ravel(lat_deg), np.ravel(lon_deg)
     index = table.index(lats, lons)
     for ring in (reach_km * share for share in (0.1, 0.25, 0.5, 0.75, 1.0) if reach_km > 0):
         lost = index == 0
@@ -101,11 +114,6 @@ def _index_nearby(table: CellTable, lat: ArrayLike, lon: ArrayLike, reach_km: fl
         # The first bearing that meets land will do: at this distance two countries are a coin's throw apart.
         index[lost] = np.take_along_axis(around, (around > 0).argmax(axis=1)[:, None], axis=1)[:, 0]
     return index.reshape(lat_deg.shape)
-
-
-def country_index(lat: ArrayLike, lon: ArrayLike, reach_km: float = 0.0) -> NDArray[np.intp]:
-    """Index into ``countries_table().labels`` at each point, or on land at most ``reach_km`` away; 0 at sea."""
-    return _index_nearby(countries_table(), lat, lon, reach_km)
 
 
 def country_codes(lat: ArrayLike, lon: ArrayLike, *, reach_km: float = 0.0) -> NDArray[np.str_]:
@@ -137,8 +145,9 @@ def region_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
     lat_deg, lon_deg = validate_latlon(lat, lon)
     shape, lat_deg, lon_deg = lat_deg.shape, np.ravel(lat_deg), np.ravel(lon_deg)
     codes = country_codes(lat_deg, lon_deg)
-    label = np.char.partition(states_table().lookup(lat_deg, lon_deg), "|")
-    names = np.where(label[:, 0] == codes, label[:, 2], "").astype("<U64")
+    state = states_table().index(lat_deg, lon_deg)
+    state_codes, state_names = _state_labels()
+    names = np.where(state_codes[state] == codes, state_names[state], "").astype("<U64")
     open_ = np.flatnonzero((names == "") & (codes != ""))
     if len(open_):
         towns = gazetteer()
@@ -159,7 +168,7 @@ def climate_codes(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
 
 
 def continent_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
-    """Continent of the country at each point ('' at sea); Russia, Turkey, Kazakhstan and Egypt are split.
+    """Continent of the country at each point ('' at sea); Russia, Turkey and Kazakhstan are split.
 
     Raises:
         InputError: if a coordinate is out of range.
@@ -171,10 +180,13 @@ def continent_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
     unique, inverse = np.unique(codes, return_inverse=True)
     names = np.array([known[code] for code in unique], "<U16")[inverse]
     split = np.isin(codes, _TWO_CONTINENTS)
-    # The outlines of the continents are coarser than those of the countries, hence the look around.
-    table = continents_table()
-    there = table.labels[_index_nearby(table, lat_deg[split], lon_deg[split], 50.0)]
-    names[split] = np.where(np.isin(there, ("Africa", "Asia", "Europe")), there, names[split])
+    inside = europe_table().index(lat_deg, lon_deg) > 0
+    # The outline cuts off capes and islands; west of 48° E all of Russia is Europe.
+    inside |= (codes == "RU") & (lon_deg > 0) & (lon_deg < 48)
+    # So is Thrace: north of the Dardanelles and the Sea of Marmara, west of the Bosporus.
+    thrace = lat_deg > np.interp(lon_deg, _MARMARA_LON, _MARMARA_LAT)
+    inside |= (codes == "TR") & thrace & (lon_deg < 29.0 + 0.55 * (lat_deg - 41.0))
+    names[split] = np.where(inside[split], "Europe", "Asia")
     return names.reshape(shape)
 
 
