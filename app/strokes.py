@@ -48,7 +48,7 @@ def outline_path(geometry: dict[str, Any], projection: Projection) -> str:
 
 
 def line_path(lat: FloatArray, lon: FloatArray, projection: Projection, *, thin_px: float = 0.8) -> str:
-    """Path data of a line; broken where it leaves the drawing or jumps across the edge of the world."""
+    """Path data of lines; broken at NaN, where they leave the drawing, and where they jump across the world's edge."""
     xy = projection.xy(lat, lon)
     x, y = xy[:, 0], xy[:, 1]
     inside = (x > -_MARGIN_PX) & (x < projection.width + _MARGIN_PX)
@@ -58,12 +58,12 @@ def line_path(lat: FloatArray, lon: FloatArray, projection: Projection, *, thin_
     near = inside | np.r_[inside[1:], False] | np.r_[False, inside[:-1]]
     near &= np.isfinite(xy).all(axis=1)
     jump = np.r_[False, np.abs(np.diff(xy, axis=0)).max(axis=1) > projection.width / 2]
+    kept = np.flatnonzero(near)
     parts = []
-    for run in np.split(np.arange(len(xy)), np.flatnonzero(jump | ~near)):
-        points = xy[run[near[run]]]
+    for points in np.split(xy[kept], np.flatnonzero((np.diff(kept) > 1) | jump[kept[1:]]) + 1):
         if len(points) > 1:
-            points = points[_spaced(points, thin_px)]
-            parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points))
+            seen = points[_spaced(points, thin_px)]
+            parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in seen))
     return "".join(parts)
 
 
