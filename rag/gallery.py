@@ -2,11 +2,11 @@
 
 One row is one picture: where it was taken, how wide its footprint is, and its embedding as a fixed-size list of int8
 (or float16). The quantisation is symmetric and keeps no scale: a row is stretched until its largest component is
-±127 and rounded, and because embeddings have unit length, dividing by the row's own length undoes the stretch. Pooled
-over 96 dimensions the cosine of a row with its original stays above 0.999.
+±127 and rounded, and because embeddings have unit length, dividing by the row's own length undoes the stretch. In
+96 dimensions the cosine of a row with its original stays above 0.999.
 
-A gallery is one ``.parquet`` file or a folder of shards with the same encoder, read in the
-order of their names; a row number counts through all of them.
+A gallery is one ``.parquet`` file or a folder of shards with the same encoder, read in the order of their names; a row
+number counts through all of them.
 """
 
 from __future__ import annotations

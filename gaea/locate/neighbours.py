@@ -71,6 +71,7 @@ class NeighbourConfig:
         similarity_slopes: By how much the log-share of each kernel, against the background's, grows with the best
             similarity; empty for not at all.
         similarity_reference: Best similarity at which the shares are as given.
+        similarity_range: Best similarities seen in the fit; beyond them the shares stay as at the nearer end.
         coarse_level: S2 level at which the search for cells starts.
         finest_level: Level at which it ends.
         split_mass: A cell is split while it holds more than this of kernels less than twice as wide as itself.
@@ -87,6 +88,7 @@ class NeighbourConfig:
     background: float = 0.02
     similarity_slopes: tuple[float, ...] = ()
     similarity_reference: float = 0.0
+    similarity_range: tuple[float, float] = (-1.0, 1.0)
     coarse_level: int = 4
     finest_level: int = 10
     split_mass: float = 0.001
@@ -102,6 +104,7 @@ class NeighbourConfig:
             "bandwidth_weights": len(self.bandwidth_weights) == n and min(self.bandwidth_weights, default=0) > 0,
             "background": 0 <= self.background < 1,
             "similarity_slopes": len(self.similarity_slopes) in (0, n),
+            "similarity_range": self.similarity_range[0] <= self.similarity_range[1],
             "coarse_level": 0 <= self.coarse_level <= 6,
             "finest_level": self.coarse_level <= self.finest_level <= MAX_LEVEL,
             "split_mass": 0 < self.split_mass < 1,
@@ -112,7 +115,7 @@ class NeighbourConfig:
 
     def shares(self, best_similarity: ArrayLike) -> FloatArray:
         """Mass of each kernel and, last, of the background: shape (…, kernels + 1), summing to one."""
-        best = np.asarray(best_similarity, np.float64)[..., None]
+        best = np.clip(np.asarray(best_similarity, np.float64), *self.similarity_range)[..., None]
         weights = np.asarray(self.bandwidth_weights, np.float64)
         at_reference = np.append((1 - self.background) * weights / weights.sum(), self.background)
         slopes = np.append(self.similarity_slopes or np.zeros(len(weights)), 0.0)

@@ -88,6 +88,7 @@ def fit(
         background=float(shares[-1]),
         similarity_slopes=(),
         similarity_reference=float(np.median(best)),
+        similarity_range=(float(best.min()), float(best.max())),
     )
     return _gated(fitted, columns, best) if gated else fitted
 

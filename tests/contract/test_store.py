@@ -1,5 +1,7 @@
 """One contract, every vector store."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +201,33 @@ def test_chroma_without_a_place_to_write_says_so(tmp_path):
     blocker.write_text("a file where a folder should be")
     with pytest.raises(GalleryError, match=r"cannot be built in .*cache.*: .*; choose another cache"):
         ChromaStore.open(make_gallery(5), Path(blocker, "inner"))
+
+
+def test_two_processes_build_once_and_both_can_read(tmp_path):
+    make_gallery(2000).write(tmp_path / "gallery.parquet")
+    code = (
+        "import sys; from gaea.rag.gallery import Gallery; from gaea.rag.store import open_store\n"
+        "gallery, built = Gallery.read(sys.argv[1] + '/gallery.parquet'), []\n"
+        "store = open_store(gallery, 'chroma', sys.argv[1] + '/cache', lambda done, total: built.append(done))\n"
+        "print(len(built), store.query(gallery.embeddings[:1], 1)[0][0, 0])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    builders = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    results = [builder.communicate(timeout=120) for builder in builders]
+    assert [builder.returncode for builder in builders] == [0, 0], results
+    assert sorted(out.strip() for out, _ in results) == ["0 0", "1 0"]
+
+
+def test_a_builder_killed_outright_leaves_nothing_in_the_way(tmp_path):
+    make_gallery(600).write(tmp_path / "gallery.parquet")
+    code = (
+        "import os, sys; from gaea.rag.gallery import Gallery; from gaea.rag.store import open_store\n"
+        "gallery = Gallery.read(sys.argv[1] + '/gallery.parquet')\n"
+        "open_store(gallery, 'chroma', sys.argv[1] + '/cache', lambda done, total: os.kill(os.getpid(), 9))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=120, check=False)
+    assert killed.returncode == -9
+    gallery = Gallery.read(tmp_path / "gallery.parquet")
+    store = ChromaStore.open(gallery, tmp_path / "cache")
+    assert np.array_equal(store.query(gallery.embeddings, 1)[0][:, 0], np.arange(600))
+    store.close()

@@ -114,6 +114,11 @@ def test_shares_follow_the_best_similarity():
     np.testing.assert_allclose(config.shares([-1e6, 1e6]).sum(axis=-1), 1)
 
 
+def test_shares_do_not_run_on_beyond_what_was_fitted():
+    config = NeighbourConfig(similarity_slopes=(30.0, 5.0), similarity_reference=0.8, similarity_range=(0.7, 0.9))
+    np.testing.assert_array_equal(config.shares([-1.0, 1.0]), config.shares([0.7, 0.9]))
+
+
 def test_when_all_is_background_the_belief_lists_nothing_but_says_so():
     config = NeighbourConfig(similarity_slopes=(500.0, 500.0), similarity_reference=0.9)
     lat, lon, _ = make_neighbours(10, 20)
