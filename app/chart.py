@@ -68,7 +68,8 @@ def draw_world(answer: Answer, frame: CloseUp | None) -> str:
         *_graticule(projection),
         *_regions(answer, projection),
     ]
-    if frame is not None:
+    if frame is not None and math.hypot(frame.width, frame.height) / 2 < frame.rim_px * math.sqrt(0.5):
+        # Wider than a hemisphere, the outline would only confuse.
         layers.append(f'<path class="frame" d="{line_path(*_frame_edge(frame), projection)}"/>')
     layers += _markers(answer, projection)
     return _svg("world", "Where that lies in the world", projection, layers)

@@ -232,4 +232,6 @@ def _km(km: float) -> str:
 
 
 def _km2(km2: float) -> str:
-    return f"{km2 / 1e6:,.1f} million km²" if km2 >= 1e6 else f"{km2:,.0f} km²" if km2 >= 10 else f"{km2:.2g} km²"
+    if km2 >= 1e6:
+        return f"{km2 / 1e6:,.{0 if km2 >= 1e8 else 1}f} million km²"
+    return f"{km2:,.0f} km²" if km2 >= 10 else f"{km2:.2g} km²"

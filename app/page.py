@@ -33,7 +33,7 @@ border-radius:10px;background:var(--line)}
 .sure{display:flex;gap:6px;margin:20px 0 8px;max-width:460px}
 .sure span{flex:1;border-top:5px solid var(--line);padding-top:5px;font-size:13px;color:var(--soft)}
 .sure .on{border-color:var(--accent);color:var(--ink);font-weight:600}
-dl.numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:14px 22px;margin:18px 0 0}
+dl.numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(142px,1fr));gap:14px 18px;margin:18px 0 0}
 dt{font-size:13px;color:var(--soft)}dd{margin:0;font-size:19px;font-variant-numeric:tabular-nums;font-weight:600;white-space:nowrap}
 .claim-box{border-left:4px solid var(--alternative);background:var(--card);border-radius:0 8px 8px 0;padding:12px 16px;
 margin-top:20px;font-size:15px;overflow-wrap:anywhere}
@@ -88,7 +88,8 @@ a{color:var(--accent)}
 .facts dt{font-size:14px}.facts dd{font-size:14px;font-weight:400;white-space:normal;overflow-wrap:anywhere}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:0 40px}
 @media(max-width:760px){main{padding:18px 14px 40px}.hero,.two{grid-template-columns:minmax(0,1fr)}
-.hero{gap:20px}svg.close text.tick{font-size:18px}svg.map text.label{font-size:24px}.glyph{transform:scale(calc(
+.hero{gap:20px}dd{font-size:17px}
+svg.close text.tick{font-size:18px}svg.map text.label{font-size:24px}.glyph{transform:scale(calc(
 var(--k,1)*1.6))}.scale text{font-size:22px}td.wide,th.wide,td.kind,th.kind{display:none}}
 @media print{.zoom{display:none}body{background:#fff}}
 """

@@ -6,6 +6,7 @@ around the centre, and neither poles nor the antimeridian are special, so a regi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from gaea.sphere import EARTH_RADIUS_KM
 
 FloatArray = npt.NDArray[np.float64]
+
+_ANTIPODE = -1 + 1e-9  # about 0.3 km around it
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class WholeWorld:
 class CloseUp:
     """Azimuthal equal-area around a centre; ``km_per_px`` holds exactly there.
 
-    Places further than ``horizon_deg`` from the centre are not shown: near the antipode a point becomes a ring.
+    The whole Earth is a disc of twice its radius, with the antipode of the centre as its rim.
     """
 
     width: int
@@ -42,18 +45,26 @@ class CloseUp:
     lat: float
     lon: float
     km_per_px: float
-    horizon_deg: float = 140.0
 
     def xy(self, lat: npt.ArrayLike, lon: npt.ArrayLike) -> FloatArray:
-        """Pixels, shape (..., 2); NaN beyond the horizon."""
+        """Pixels, shape (..., 2); NaN at the antipode."""
         phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float) - self.lon)
         phi_0 = np.radians(self.lat)
         cos_c = np.sin(phi_0) * np.sin(phi) + np.cos(phi_0) * np.cos(phi) * np.cos(lam)
-        shown = cos_c > np.cos(np.radians(self.horizon_deg))
-        k = np.sqrt(2 / np.where(shown, 1 + cos_c, np.nan)) * EARTH_RADIUS_KM / self.km_per_px
+        k = np.sqrt(2 / np.where(cos_c > _ANTIPODE, 1 + cos_c, np.nan)) * EARTH_RADIUS_KM / self.km_per_px
         x = k * np.cos(phi) * np.sin(lam)
         y = k * (np.cos(phi_0) * np.sin(phi) - np.sin(phi_0) * np.cos(phi) * np.cos(lam))
         return np.stack([self.width / 2 + x, self.height / 2 - y], axis=-1)
+
+    @property
+    def rim_px(self) -> float:
+        """Radius of the disc that is the whole Earth."""
+        return 2 * EARTH_RADIUS_KM / self.km_per_px
+
+    @property
+    def antipode(self) -> tuple[float, float]:
+        """The one place that is drawn as a circle, degrees."""
+        return -self.lat, self.lon - math.copysign(180, self.lon)
 
     def latlon(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Degrees of pixels; NaN outside the world's disc."""

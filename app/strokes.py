@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gaea.app.projection import FloatArray, Projection, WholeWorld
+from gaea.app.projection import CloseUp, FloatArray, Projection, WholeWorld
 
 _MARGIN_PX = 60
 _STEPS_DEG = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 45)
@@ -33,6 +33,12 @@ def area_path(geometry: dict[str, Any], projection: Projection) -> str:
             xy = xy[np.isfinite(xy).all(axis=1)]
             if len(xy) > 2 and _touches(xy, projection):
                 parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy) + "Z")
+        if isinstance(projection, CloseUp) and _holds(polygon, *projection.antipode):
+            # Drawn alone, this polygon would be its own complement: its far side is the rim of the disc.
+            left, middle, r = projection.width / 2 - projection.rim_px, projection.height / 2, projection.rim_px
+            parts.append(
+                f"M{left:.1f} {middle:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0Z"
+            )
     return "".join(parts)
 
 
@@ -136,6 +142,16 @@ def _densified(ring: FloatArray) -> FloatArray:
         for a, b, size in zip(ring[:-1], ring[1:], length, strict=True)
     ]
     return np.concatenate([*pieces, ring[-1:]])
+
+
+def _holds(polygon: list[FloatArray], lat: float, lon: float) -> bool:
+    inside = False
+    for ring in polygon:
+        (lat_a, lon_a), (lat_b, lon_b) = ring[:-1].T, ring[1:].T
+        crossed = (lat_a > lat) != (lat_b > lat)
+        at = lon_a[crossed] + (lat - lat_a[crossed]) / (lat_b - lat_a)[crossed] * (lon_b - lon_a)[crossed]
+        inside ^= bool((at > lon).sum() % 2)
+    return inside
 
 
 def _touches(xy: FloatArray, projection: Projection) -> bool:

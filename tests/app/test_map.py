@@ -239,6 +239,17 @@ def test_drawn_area_is_the_true_area(box: tuple[float, float, float, float]) -> 
     assert shoelace(area_path(multi(square(*box)), frame)) * frame.km_per_px**2 == pytest.approx(true_km2, rel=0.003)
 
 
+@pytest.mark.parametrize("centre", [(10.0, 20.0), (-5.0, -160.0), (0.0, 0.5)])
+def test_an_area_that_holds_the_antipode_is_not_turned_inside_out(centre: tuple[float, float]) -> None:
+    frame = CloseUp(960, 640, *centre, km_per_px=25)
+    path = area_path(multi(square(-60, -170, 75, 170)), frame)
+    holds = -170 < frame.antipode[1] < 170
+    assert path.count("a") == 2 * holds
+    true_km2 = EARTH_AREA_KM2 / 2 * (np.sin(np.radians(75)) + np.sin(np.radians(60))) * 340 / 360
+    ring_km2 = shoelace(path.split("a")[0].rpartition("M")[0] if holds else path) * frame.km_per_px**2
+    assert (EARTH_AREA_KM2 - ring_km2 if holds else ring_km2) == pytest.approx(true_km2, rel=0.01)
+
+
 @given(st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 900), st.floats(0, 600))
 def test_projection_and_its_inverse_agree(lat: float, lon: float, x: float, y: float) -> None:
     frame = CloseUp(900, 600, lat=lat, lon=lon, km_per_px=8)
