@@ -15,7 +15,7 @@ from gaea.app.projection import CloseUp, FloatArray, Projection, WholeWorld
 from gaea.app.strokes import area_path, graticule, line_path, outline_path, rings
 
 from gaea.answer import Answer, Evidence, Place, Point
-from gaea.sphere import EARTH_RADIUS_KM, from_xyz, to_xyz
+from gaea.sphere import EARTH_RADIUS_KM, destination, from_xyz, to_xyz
 
 _CLOSE_PX = (960, 640)
 _WORLD_PX = (960, 480)
@@ -133,6 +133,11 @@ def _graticule(projection: Projection) -> Iterator[str]:
 
 
 def _regions(answer: Answer, projection: Projection) -> Iterator[str]:
+    if not answer.region and answer.point is not None:
+        # Without cells, the radii are all there is to show.
+        for mass, radius_km in (answer.radius_km or {}).items():
+            ring = destination(answer.point.lat, answer.point.lon, np.linspace(0, 360, 181), radius_km)
+            yield f'<path class="edge m{mass}" d="{line_path(*ring, projection)}"/>'
     for mass in sorted(answer.region, reverse=True):
         geometry = answer.region[mass]
         yield f'<path class="area m{mass}" fill-rule="evenodd" d="{area_path(geometry, projection)}"/>'

@@ -198,6 +198,7 @@ def test_drawings_are_wellformed_anywhere(lat: float, lon: float) -> None:
     for drawing in (chart.draw_close_up(answer, frame), chart.draw_world(answer, frame)):
         assert "nan" not in re.sub(r'href="[^"]+"', "", drawing)
         root = ET.fromstring(drawing)  # our own text
+        assert len(root.findall(".//*[@class='edge m90']")) == 1
         kinds = {group.get("class", "").split()[-1] for group in root.iter("g")}
         assert "point" in kinds
 
