@@ -11,18 +11,19 @@ from __future__ import annotations
 import argparse
 import gzip
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import shapely
-from gaea.finetune.cellcut import Part, agreement, polygons, table_of_parts
+from gaea.finetune.cellcut import FIRST_LEVEL, Part, agreement, first_cells, polygons, table_of_parts
 from gaea.finetune.layers import read_layer
 from gaea.finetune.towns import city_arrays
 from numpy.typing import NDArray
 
 from gaea import cells
 from gaea.celltable import CellTable
+from gaea.sphere import destination
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,38 @@ def countries(data: Path) -> CellTable:
     return table_of_parts(parts, levels=border_levels(parts), source=NATURAL_EARTH)
 
 
+def shores(table: CellTable, *, level: int = 12, reach_km: float = 5.0) -> CellTable:
+    """The nearest country for the water along the coast, in cells of one level.
+
+    Args:
+        table: the countries.
+        level: of the cells; 12 is about 2 km.
+        reach_km: how far from land, at most the width of a cell two levels up (9 km).
+    """
+    coast = first_cells(FIRST_LEVEL)
+    for above in range(FIRST_LEVEL, level - 1):
+        cell, label, share = table.overlaps(coast)
+        land = np.bincount(cell, np.where(label > 0, share, 0), minlength=len(coast))
+        coast = coast[(land > 0) & (land < 1)]
+        if above < level - 2:
+            coast = cells.children(coast).reshape(-1)
+    around = np.unique(cells.edge_neighbours(cells.edge_neighbours(coast)).reshape(-1))
+    water = cells.children(cells.children(np.union1d(around, coast))).reshape(-1)
+    lat, lon = cells.to_latlon(water)
+    nearest = table.index(lat, lon)
+    for ring in np.linspace(0.2, 1, 5) * reach_km:
+        open_ = np.flatnonzero(nearest == 0)
+        for chunk in np.array_split(open_, 1 + len(open_) // 50_000):
+            sight = destination(lat[chunk, None], lon[chunk, None], np.arange(0, 360, 15.0), ring)
+            seen = table.index(*sight)
+            near = (seen > 0).any(axis=1)
+            rows, seen = chunk[near], seen[near]
+            # Of several shores at this distance, the one that fills most of the view.
+            votes = (seen[:, :, None] == seen[:, None, :]).sum(axis=2) * (seen > 0)
+            nearest[rows] = np.take_along_axis(seen, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return CellTable.from_cells(water, nearest, labels=[str(x) for x in table.labels], source=table.source)
+
+
 def states(data: Path) -> CellTable:
     """States and provinces of the big federal countries, labelled ``"ISO code|name"``."""
     layer = read_layer(data / "vector" / "ne_50m_admin_1_states_provinces.json.gz")
@@ -155,16 +188,21 @@ def climates(data: Path, *, level: int = 8, reach: int = 3) -> CellTable:
         padded = np.pad(np.pad(grid, ((0, 0), (1, 1)), mode="wrap"), ((1, 1), (0, 0)))
         for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (0, 2), (2, 0), (2, 2)):
             grid = np.where(grid == 0, padded[dy : dy + 360, dx : dx + 720], grid)
-    ids = np.arange(6, dtype=np.uint64) * np.uint64(1 << 61) + np.uint64(1 << 60)
-    for _ in range(level):
-        ids = cells.children(ids).reshape(-1)
+    ids = first_cells(level)
     lat_deg, lon_deg = cells.to_latlon(ids)
     row = np.clip(np.floor((lat_deg + 90) * 2), 0, 359).astype(int)
     column = np.floor((lon_deg + 180) * 2).astype(int) % 720
     return CellTable.from_cells(ids, grid[row, column], labels=labels, source=KOPPEN)
 
 
-TABLES = {"countries": countries, "states": states, "europe": europe, "climates": climates}
+TABLES: dict[str, Callable[[Path], CellTable]] = {
+    "countries": countries,
+    "states": states,
+    "europe": europe,
+    "climates": climates,
+}
+
+NAMES = ("countries", "shores", "states", "europe", "climates", "cities")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -173,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with vector/ and facts/")
     parser.add_argument("--out", type=Path, default=Path("gaea/atlas"), help="folder that receives the .npz files")
     parser.add_argument("--check", type=int, metavar="N", help="compare countries.npz with N points of the polygons")
-    parser.add_argument("--only", nargs="*", choices=[*TABLES, "cities"], help="compute these tables alone")
+    parser.add_argument("--only", nargs="*", choices=NAMES, help="compute these tables alone")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.check:
@@ -182,12 +220,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log.info("table and polygons agree on %.3f %% of %d points on land", 100 * share, compared)
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.only or [*TABLES, "cities"]:
+    for name in options.only or NAMES:
         path = options.out / f"{name}.npz"
         if name == "cities":
             np.savez_compressed(path, **city_arrays(options.data))
         else:
-            table = TABLES[name](options.data)
+            if name == "shores":
+                table = shores(CellTable.read(options.out / "countries.npz"))
+            else:
+                table = TABLES[name](options.data)
             table.save(path)
             log.info("%s: %d runs", name, len(table.starts))
         log.info("%s: %.2f MB", path, path.stat().st_size / 1e6)

@@ -75,6 +75,14 @@ def cell_boxes(ids: NDArray[np.uint64], level: int) -> tuple[NDArray[Any], NDArr
     return np.concatenate(boxes), np.concatenate([index, over_west, over_east])
 
 
+def first_cells(level: int) -> NDArray[np.uint64]:
+    """All cells of a level, along the curve."""
+    ids = np.arange(6, dtype=np.uint64) * np.uint64(1 << 61) + np.uint64(1 << 60)
+    for _ in range(level):
+        ids = cells.children(ids).reshape(-1)
+    return ids
+
+
 def cut(lines: NDArray[Any], levels: NDArray[np.int64], *, finest: int) -> NDArray[np.uint64]:
     """Cover the sphere with disjoint cells, as large as the borders allow.
 
@@ -87,10 +95,7 @@ def cut(lines: NDArray[Any], levels: NDArray[np.int64], *, finest: int) -> NDArr
         (N,) cells; those coarser than their borders' levels are touched by no border.
     """
     tree = shapely.STRtree(lines)
-    corners = np.arange(6, dtype=np.uint64) * np.uint64(1 << 61) + np.uint64(1 << 60)
-    frontier = corners
-    for _ in range(FIRST_LEVEL):
-        frontier = cells.children(frontier).reshape(-1)
+    frontier = first_cells(FIRST_LEVEL)
     done = []
     for level in range(FIRST_LEVEL, finest + 1):
         wanted = np.zeros(len(frontier), np.int64)

@@ -33,6 +33,7 @@ DIVISIONS = {
     "BE": {"BRU": "Brussels", "VLG": "Flanders", "WAL": "Wallonia"},
     "JP": {"04": "Chiba", "05": "Ehime", "28": "Nara", "33": "Saga"},
     "ES": {"53": "Canarias", "CE": "Ceuta", "ML": "Melilla"},
+    "NO": {"21": "Trøndelag", "34": "Innlandet", "42": "Agder", "46": "Vestland"},
     "NL": {"16": "Flevoland"},
     "IE": {"C": "Connacht", "L": "Leinster", "M": "Munster", "U": "Ulster"},
 }  # fmt: skip
@@ -57,11 +58,13 @@ DIVISION_OF_CITY = {
     ("PH", "Cagayan de Oro"): "Northern Mindanao", ("PK", "Muzaffarābād"): "Azad Kashmir",
     ("PY", "Asunción"): "Asunción", ("RS", "Belgrade"): "Central Serbia", ("SL", "Freetown"): "Western Area",
     ("SY", "Damascus"): "Damascus",
-    ("TM", "Ashgabat"): "Ashgabat", ("TR", "Gaziantep"): "Gaziantep", ("TW", "Taipei"): "Taipei",
+    ("TM", "Ashgabat"): "Ashgabat", ("TR", "Gaziantep"): "Gaziantep", ("PK", "Peshawar"): "Khyber Pakhtunkhwa",
     ("UA", "Kyiv"): "Kyiv City", ("UG", "Kampala"): "Central Region", ("UY", "Montevideo"): "Montevideo",
     ("UZ", "Tashkent"): "Tashkent", ("VE", "Maturín"): "Monagas", ("VN", "Haiphong"): "Hai Phong",
     ("VN", "Hanoi"): "Hanoi", ("VN", "Ho Chi Minh City"): "Ho Chi Minh City", ("YE", "Mukalla"): "Hadramawt",
-    ("ZM", "Lusaka"): "Lusaka", ("RU", "Kaliningrad"): "Kaliningrad",
+    ("ZM", "Lusaka"): "Lusaka", ("RU", "Kaliningrad"): "Kaliningrad", ("MX", "Mexico City"): "Ciudad de México",
+    ("IN", "Ahmedabad"): "Gujarat", ("CI", "Abidjan"): "Abidjan", ("KR", "Incheon"): "Incheon",
+    ("KP", "Pyongyang"): "Pyongyang", ("CD", "Kinshasa"): "Kinshasa",
 }  # fmt: skip
 
 REFORMED = frozenset({"FR", "GB", "CZ", "BE", "IE", "VA"})
@@ -78,7 +81,8 @@ def division_names(data: Path, cities: dict[str, Any]) -> dict[tuple[str, str], 
     votes: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for properties, _ in read_layer(data / "vector" / "ne_10m_populated_places_simple.json.gz"):
         city = cities.get(str(int(properties["geonameid"] or -1)))
-        if city and properties["adm1name"]:
+        # A question mark stands for a letter that the layer has lost.
+        if city and properties["adm1name"] and "?" not in properties["adm1name"]:
             votes[city["countrycode"], city["admin1code"]][properties["adm1name"].strip()] += 1
     best: dict[tuple[str, str], tuple[int, tuple[str, str]]] = {}
     for key, counter in votes.items():
@@ -90,7 +94,7 @@ def division_names(data: Path, cities: dict[str, Any]) -> dict[tuple[str, str], 
     for city in cities.values():
         division = DIVISION_OF_CITY.get((city["countrycode"], city["name"]))
         if division and city["population"] >= 100_000:
-            names.setdefault((city["countrycode"], city["admin1code"]), division)
+            names[city["countrycode"], city["admin1code"]] = division
     return names
 
 

@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaea import cells as s2
 from gaea.celltable import CellTable
 from gaea.countries import all_countries
 from gaea.gazetteer import gazetteer
@@ -50,6 +49,12 @@ _TERRITORIES = frozenset(
 def countries_table() -> CellTable:
     """Countries and territories, labelled ``"ISO code|Natural Earth's name|ISO code of the sovereign"``."""
     return CellTable.load("countries")
+
+
+@lru_cache(maxsize=1)
+def shores_table() -> CellTable:
+    """The nearest country of water within 5 km of land, with the labels of :func:`countries_table`."""
+    return CellTable.load("shores")
 
 
 @lru_cache(maxsize=1)
@@ -95,34 +100,24 @@ def countries_with_states() -> frozenset[str]:
 # ── vectorised questions ────────────────────────────────────────────────────
 
 
-def country_index(lat: ArrayLike, lon: ArrayLike, reach_km: float = 0.0) -> NDArray[np.intp]:
-    """Index into ``countries_table().labels`` at each point, 0 at sea.
-
-    Args:
-        lat: degrees, any shape.
-        lon: degrees, same shape.
-        reach_km: points at sea take the first land met on growing rings around them, up to this far.
-    """
+def country_index(lat: ArrayLike, lon: ArrayLike, *, shore: bool = True) -> NDArray[np.intp]:
+    """Index into ``countries_table().labels`` at each point, 0 at sea (see :func:`country_codes`)."""
     lat_deg, lon_deg = validate_latlon(lat, lon)
-    table, lats, lons = countries_table(), np.ravel(lat_deg), np.ravel(lon_deg)
-    index = table.index(lats, lons)
-    for ring in (reach_km * share for share in (0.1, 0.25, 0.5, 0.75, 1.0) if reach_km > 0):
-        lost = index == 0
-        if not lost.any():
-            break
-        around = table.index(*destination(lats[lost, None], lons[lost, None], _BEARINGS_DEG, ring))
-        # The first bearing that meets land will do: at this distance two countries are a coin's throw apart.
-        index[lost] = np.take_along_axis(around, (around > 0).argmax(axis=1)[:, None], axis=1)[:, 0]
+    index = np.ravel(countries_table().index(lat_deg, lon_deg))
+    if shore:
+        wet = index == 0
+        index[wet] = shores_table().index(np.ravel(lat_deg)[wet], np.ravel(lon_deg)[wet])
     return index.reshape(lat_deg.shape)
 
 
-def country_codes(lat: ArrayLike, lon: ArrayLike, *, reach_km: float = 0.0) -> NDArray[np.str_]:
+def country_codes(lat: ArrayLike, lon: ArrayLike, *, shore: bool = True) -> NDArray[np.str_]:
     """ISO 3166-1 alpha-2 code at each point.
 
     Args:
         lat: degrees, any shape.
         lon: degrees, same shape.
-        reach_km: points at sea take the country of land at most this far away (0: none).
+        shore: water within 5 km of land counts as that land's: photographs are taken from beaches, piers and boats,
+            and the map's coastline is coarser than they are. Without it the map's own coastline decides.
 
     Returns:
         Codes in the shape of the input; '' at sea and on land that belongs to no recognised state.
@@ -130,7 +125,7 @@ def country_codes(lat: ArrayLike, lon: ArrayLike, *, reach_km: float = 0.0) -> N
     Raises:
         InputError: if a coordinate is out of range.
     """
-    return country_labels()[0][country_index(lat, lon, reach_km)]
+    return country_labels()[0][country_index(lat, lon, shore=shore)]
 
 
 def region_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
@@ -214,36 +209,14 @@ def sea_distance_km(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.float64]:
 # ── shares of cells ─────────────────────────────────────────────────────────
 
 
-def _spans(ids: ArrayLike) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """First leaf position of each cell, and of what follows it."""
-    array = np.atleast_1d(np.asarray(ids, np.uint64))
-    return s2.range_min(array) - np.uint64(1), s2.range_max(array) + np.uint64(1)
-
-
-def _overlaps(
-    low: NDArray[np.uint64], high: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Pairs of cell and country run that overlap, and the share of the cell in each pair."""
-    starts = countries_table().starts
-    first = np.searchsorted(starts, low, side="right") - 1
-    count = np.searchsorted(starts, high, side="left") - first
-    cell = np.repeat(np.arange(len(low)), count)
-    run = np.arange(len(cell)) - np.repeat(np.cumsum(count) - count, count) + first[cell]
-    ends = np.append(starts[1:], np.uint64(6 << 61))
-    overlap = np.minimum(ends[run], high[cell]) - np.maximum(starts[run], low[cell])
-    return cell, run, overlap / (high - low)[cell]
-
-
 def land_share(cells: ArrayLike) -> NDArray[np.float64]:
     """Share of each S2 cell that is land (any country's, lakes included), 0 to 1, in S2's near-equal areas.
 
     Args:
         cells: (N,) S2 cells of any level.
     """
-    low, high = _spans(cells)
-    cell, run, share = _overlaps(low, high)
-    on_land = (countries_table().values[run] > 0).astype(np.float64)
-    return np.bincount(cell, share * on_land, minlength=len(low)).astype(np.float64)
+    cell, label, share = countries_table().overlaps(cells)
+    return np.bincount(cell, np.where(label > 0, share, 0), minlength=np.size(cells)).astype(np.float64)
 
 
 def country_shares(cells: ArrayLike, probs: ArrayLike) -> list[tuple[str, float]]:
@@ -256,10 +229,9 @@ def country_shares(cells: ArrayLike, probs: ArrayLike) -> list[tuple[str, float]
     Returns:
         (ISO code, probability), most probable first; code '' stands for the sea and land of no recognised state.
     """
-    low, high = _spans(cells)
-    cell, run, share = _overlaps(low, high)
+    cell, label, share = countries_table().overlaps(cells)
     weights = share * np.atleast_1d(np.asarray(probs, np.float64))[cell]
-    by_label = np.bincount(countries_table().values[run], weights, minlength=len(countries_table().labels))
+    by_label = np.bincount(label, weights, minlength=len(countries_table().labels))
     codes, inverse = np.unique(country_labels()[0], return_inverse=True)
     totals = np.bincount(inverse, by_label)
     order = np.argsort(-totals, kind="stable")

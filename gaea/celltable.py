@@ -61,7 +61,7 @@ class CellTable:
         if (first[1:] < after[:-1]).any():
             raise InputError("cells overlap; a table needs disjoint cells")
         # An uncovered stretch becomes a run of label 0, so that every leaf has exactly one run.
-        holes = np.flatnonzero(np.append(first[1:] > after[:-1], True))
+        holes = np.flatnonzero(np.append(first[1:] > after[:-1], True)[: len(first)])
         starts = np.concatenate([[np.uint64(0)], first, after[holes]]).astype(np.uint64)
         runs = np.concatenate([[0], values[order], np.zeros(len(holes), np.int64)])
         # A cell that starts where a filler run starts replaces it: stable order puts the filler first.
@@ -80,6 +80,26 @@ class CellTable:
     def lookup(self, lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
         """Label of each point in WGS84 degrees ('' where there is nothing)."""
         return self.labels[self.index(lat, lon)]
+
+    def overlaps(self, ids: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Pairs of a cell and a run that overlap.
+
+        Args:
+            ids: (N,) S2 cells of any level.
+
+        Returns:
+            For each of P pairs the index of the cell, the label index of the run, and the share of the cell's leaves
+            that lie in the run; the shares of a cell add up to 1.
+        """
+        array = np.atleast_1d(np.asarray(ids, np.uint64))
+        low, high = cells.range_min(array) - np.uint64(1), cells.range_max(array) + np.uint64(1)
+        first = np.searchsorted(self.starts, low, side="right") - 1
+        count = np.searchsorted(self.starts, high, side="left") - first
+        cell = np.repeat(np.arange(len(array)), count)
+        run = np.arange(len(cell)) - np.repeat(np.cumsum(count) - count, count) + first[cell]
+        ends = np.append(self.starts[1:], np.uint64(6 << 61))
+        overlap = np.minimum(ends[run], high[cell]) - np.maximum(self.starts[run], low[cell])
+        return cell, self.values[run].astype(np.intp), overlap / (high - low)[cell]
 
     def save(self, path: Path) -> None:
         """Write the table as a compressed ``.npz`` without pickled objects.

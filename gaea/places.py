@@ -55,8 +55,8 @@ __all__ = [
     "sea_names",
 ]
 
-SHORE_KM = 5.0
-"""A point this close to land counts as on it when described: photos are taken from beaches, piers and boats."""
+ISLET_KM = 5.0
+"""Away from all land of the map, a town this close tells of an island too small for it."""
 
 COASTAL_KM = 25.0
 """Places at most this far from the sea are called coastal."""
@@ -187,13 +187,13 @@ def describe(lat: float, lon: float, cities: int = 3) -> PlaceFacts:
         InputError: if a coordinate is out of range.
     """
     checked_lat, checked_lon = (float(value) for value in validate_latlon(lat, lon))
-    index = int(country_index(checked_lat, checked_lon, SHORE_KM))
+    index = int(country_index(checked_lat, checked_lon))
     at_sea = int(countries_table().index(checked_lat, checked_lon)) == 0
     codes, territories = country_labels()
     code, territory = str(codes[index]) or None, str(territories[index]) or None
     towns = nearest_cities(checked_lat, checked_lon, max(cities, 50))
-    if index == 0 and towns[0].distance_km <= SHORE_KM:
-        code = towns[0].country_code  # an island too small for Natural Earth
+    if index == 0 and towns[0].distance_km <= ISLET_KM:
+        code = towns[0].country_code
     known = all_countries().get(code) if code else None
     own = [town for town in towns if town.country_code == code]
     # The smallest countries borrow their neighbour's clock.

@@ -97,11 +97,25 @@ def test_cells_too_fine_for_the_file_are_refused(tmp_path: Path) -> None:
         table.save(tmp_path / "toy.npz")
 
 
+def test_table_of_no_cells_is_empty_everywhere() -> None:
+    table = CellTable.from_cells(np.array([], np.uint64), np.array([], int), labels=[""], source="toy")
+    assert table.lookup([0.0, 90.0], [0.0, 0.0]).tolist() == ["", ""]
+
+
 def test_uncovered_earth_gets_the_empty_label() -> None:
     cell = cells.from_latlon([10.0], [10.0], 6)
     table = CellTable.from_cells(cell, np.array([1]), labels=["", "a"], source="toy")
     assert table.lookup([10.0, -10.0, 80.0], [10.0, -170.0, 0.0]).tolist() == ["a", "", ""]
     assert len(table.starts) == 3
+
+
+def test_shores_hold_the_water_near_land_and_only_that() -> None:
+    parts = toy_parts()
+    shores = atlas.shores(cellcut.table_of_parts(parts, levels=np.full(len(parts), 12), source="toy"))
+    just_off, far_off = 3 / 111.2, 12 / 111.2
+    assert shores.lookup([50 + just_off, 50 + far_off, 45], [5, 5, 5]).tolist() == ["west", "", ""]
+    assert shores.lookup([0, 0], [175 - just_off, -175 + just_off]).tolist() == ["island", "island"]
+    assert shores.lookup([-80 + just_off], [77]).tolist() == ["pole"]
 
 
 @settings(max_examples=200, deadline=None)

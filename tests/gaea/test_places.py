@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaea import cells, places
-from gaea.borders import climates_table, countries_table, country_labels
+from gaea.borders import climates_table, countries_table, country_index, country_labels
 from gaea.countries import all_countries, codes_by_name, normalise, words
 from gaea.errors import InputError
 from gaea.gazetteer import gazetteer
-from gaea.sphere import great_circle_km
+from gaea.sphere import destination, great_circle_km
 
 LATITUDES = st.one_of(st.floats(-90, 90), st.sampled_from([-90.0, 90.0, 0.0, 89.9999, -89.9999]))
 LONGITUDES = st.one_of(st.floats(-180, 180), st.sampled_from([-180.0, 180.0, 0.0, 179.9999, -179.9999, 45.0, 135.0]))
@@ -137,12 +137,24 @@ def test_many_points_in_one_call_agree_with_single_ones() -> None:
     assert places.continent_names([], []).shape == (0,)
 
 
-def test_shore_counts_as_land_only_on_request() -> None:
+def test_water_along_the_shore_counts_as_land_unless_told_otherwise() -> None:
     lat, lon = 43.690, 7.265  # a swimmer off Nice
-    assert places.country_codes(lat, lon) == ""
-    assert places.country_codes(lat, lon, reach_km=5) == "FR"
+    assert places.country_codes(lat, lon) == "FR"
+    assert places.country_codes(lat, lon, shore=False) == ""
     beach = places.describe(lat, lon)
     assert (beach.country_code, beach.sea, beach.coastal) == ("FR", "Mediterranean Sea", True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LATITUDES, LONGITUDES)
+def test_shore_is_narrow_and_leaves_land_alone(lat: float, lon: float) -> None:
+    dry = countries_table().index(lat, lon)
+    told = country_index(lat, lon)
+    if dry > 0:
+        assert told == dry
+    if told > 0:
+        around = destination(lat, lon, np.arange(0, 360, 5.0)[:, None], np.arange(0, 10, 0.5)[None])
+        assert (countries_table().index(*around) == told).any()
 
 
 @pytest.mark.parametrize(
@@ -383,7 +395,7 @@ def test_shares_agree_with_points_drawn_from_the_cell() -> None:
     points = coarse
     for _ in range(5):
         points = cells.children(points).reshape(-1)
-    codes = places.country_codes(*cells.to_latlon(points))
+    codes = places.country_codes(*cells.to_latlon(points), shore=False)
     told = dict(places.country_shares(coarse, [1.0]))
     for code in ("FR", "CH", "DE"):
         assert told[code] == pytest.approx(float((codes == code).mean()), abs=0.01)
