@@ -1,0 +1,231 @@
+"""The planet as a picture: a pyramid of world mosaics, and crops of it from any height, heading and tilt.
+
+Reads the two forms in which world-wide imagery is free to use: MBTiles (Web-Mercator tiles) and a single
+equirectangular picture such as NASA's Blue Marble. Both become the same thing, a list of mosaics of falling
+resolution, so that a crop is always cut from a mosaic about as fine as its own pixels and never aliases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import math
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gaea.errors import InputError
+
+KM_PER_DEGREE = 111.1949266  # of latitude, on the sphere of R = 6371.0088 km
+TILE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a crop looks down on the Earth.
+
+    Attributes:
+        lat: Latitude of the centre, degrees.
+        lon: Longitude of the centre, degrees.
+        width_km: Ground width across the middle of the picture.
+        heading_deg: Direction that is up in the picture; 0 is north, 90 is east.
+        tilt_deg: Off-nadir angle towards the top of the picture; 0 looks straight down.
+    """
+
+    lat: float
+    lon: float
+    width_km: float
+    heading_deg: float = 0.0
+    tilt_deg: float = 0.0
+
+    @property
+    def reach_km(self) -> float:
+        """Distance from the centre to the farthest corner, an upper bound."""
+        return self.width_km * 0.7072 * _stretch(self.tilt_deg)[1] / (1 - _stretch(self.tilt_deg)[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Mosaic:
+    """One world picture: ``pixels`` (H, W, 3) uint8, north up, longitude −180 at the left edge."""
+
+    pixels: np.ndarray
+    mercator: bool
+    present: np.ndarray | None = None  # (H/128, W/128) bool: which parts hold imagery; None means all
+
+    def to_pixel(self, lat: float, lon: float) -> tuple[float, float]:
+        """(x, y) of a place, in pixels; y is NaN-free for |lat| < 90."""
+        height, width = self.pixels.shape[:2]
+        x = (lon / 360 + 0.5) * width
+        if not self.mercator:
+            return x, (0.5 - lat / 180) * height
+        return x, (0.5 - math.asinh(math.tan(math.radians(lat))) / (2 * math.pi)) * height
+
+    def pixels_per_km(self, lat: float) -> tuple[float, float]:
+        """Scale (x, y) at a latitude; the two differ for an equirectangular picture."""
+        cos = max(math.cos(math.radians(lat)), 1e-3)
+        per_km = self.pixels.shape[1] / (360 * KM_PER_DEGREE)
+        return (per_km / cos, per_km / cos) if self.mercator else (per_km / cos, per_km)
+
+    def covers(self, x: float, y: float, half: float) -> bool:
+        """Whether imagery is present over the square of half-width ``half`` pixels about (x, y)."""
+        if self.present is None:
+            return True
+        rows, cols = self.present.shape
+        y0, y1 = int((y - half) // 128), int((y + half) // 128)
+        if y0 < 0 or y1 >= rows:
+            return False
+        xs = np.arange(int((x - half) // 128), int((x + half) // 128) + 1) % cols
+        return bool(self.present[y0 : y1 + 1][:, xs].all())
+
+
+@dataclasses.dataclass(frozen=True)
+class Imagery:
+    """A pyramid of mosaics, finest first."""
+
+    mosaics: tuple[Mosaic, ...]
+    name: str
+
+    def render(self, view: View, size: int = 64) -> np.ndarray | None:
+        """Cut one crop.
+
+        Args:
+            view: Where and how to look.
+            size: Side of the square picture, pixels.
+
+        Returns:
+            (size, size, 3) uint8, or None where the imagery does not reach.
+        """
+        fine = 2 * size  # drawn at twice the size, then averaged: no aliasing
+        for mosaic in self._from_fitting(view, fine):
+            x, y = mosaic.to_pixel(view.lat, view.lon)
+            sx, sy = mosaic.pixels_per_km(view.lat)
+            half = view.reach_km * max(sx, sy) + 2
+            if half > mosaic.pixels.shape[0] / 2 or not mosaic.covers(x, y, half):
+                continue
+            window, left, top = _window(mosaic.pixels, x, y, half)
+            if window is None:
+                continue
+            matrix = _ground_to_window(view, fine, (sx, sy), (x - left, y - top))
+            picture = Image.fromarray(window).transform(
+                (fine, fine), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR
+            )
+            return np.asarray(picture.reduce(2))
+        return None
+
+    def _from_fitting(self, view: View, fine: int) -> tuple[Mosaic, ...]:
+        """The mosaics to try: the coarsest that still has a source pixel per drawn one, then the rest."""
+        wanted = fine / view.width_km * 0.8
+        scales = [m.pixels_per_km(view.lat)[1] for m in self.mosaics]
+        best = max((i for i, s in enumerate(scales) if s >= wanted), default=0)
+        return self.mosaics[best:] + self.mosaics[:best][::-1]
+
+    def has_detail(self, lat: float, lon: float) -> bool:
+        """Whether the finest mosaic holds imagery at a place."""
+        x, y = self.mosaics[0].to_pixel(lat, lon)
+        return 0 <= y < self.mosaics[0].pixels.shape[0] and self.mosaics[0].covers(x, y, 0)
+
+
+def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
+    """Read an MBTiles file or an equirectangular picture into a pyramid.
+
+    Args:
+        path: ``*.mbtiles``, or a picture twice as wide as high.
+        cache: Folder in which the decoded MBTiles mosaics are kept between runs (about 4 GB for zoom 8).
+
+    Raises:
+        InputError: The file is missing or is neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no imagery at {path}: give an .mbtiles file or an equirectangular world picture")
+    if path.suffix == ".mbtiles":
+        return Imagery(_from_mbtiles(path, cache), path.stem)
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, 21600 * 10800)
+    with Image.open(path) as picture:
+        if abs(picture.width / picture.height - 2) > 0.01:
+            raise InputError(f"{path.name} is {picture.width}x{picture.height}: an equirectangular picture is 2:1")
+        world = picture.convert("RGB")
+    mosaics = [Mosaic(np.asarray(world), mercator=False)]
+    while mosaics[-1].pixels.shape[1] > 1400:
+        world = world.reduce(2)
+        mosaics.append(Mosaic(np.asarray(world), mercator=False))
+    return Imagery(tuple(mosaics), path.stem)
+
+
+def _from_mbtiles(path: Path, cache: Path | None) -> tuple[Mosaic, ...]:
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        zooms = [z for (z,) in database.execute("select distinct zoom_level from tiles order by 1 desc")]
+    mosaics = []
+    for zoom in zooms:
+        if zoom < 3:
+            break
+        half = zoom > 6  # tiles finer than 2.4 km per pixel are halved while decoding, which JPEG does for free
+        mosaics.append(_mosaic(path, zoom, TILE // 2 if half else TILE, cache))
+    return tuple(mosaics)
+
+
+def _mosaic(path: Path, zoom: int, tile: int, cache: Path | None) -> Mosaic:
+    side = tile << zoom
+    kept = cache / f"{path.stem}-z{zoom}-{tile}.npy" if cache else None
+    flags = kept.with_suffix(".present.npy") if kept else None
+    if kept and flags and flags.exists():
+        return Mosaic(np.load(kept, mmap_mode="r"), mercator=True, present=np.load(flags))
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.lib.format.open_memmap(kept, mode="w+", dtype=np.uint8, shape=(side, side, 3))
+    else:
+        pixels = np.zeros((side, side, 3), np.uint8)
+    present = np.zeros((side // 128, side // 128), bool)
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        rows = database.execute("select tile_column, tile_row, tile_data from tiles where zoom_level=?", (zoom,))
+        for column, row, data in rows:
+            picture = Image.open(io.BytesIO(data))
+            picture.draft("RGB", (tile, tile))
+            y, x = ((1 << zoom) - 1 - row) * tile, column * tile
+            pixels[y : y + tile, x : x + tile] = np.asarray(
+                picture.convert("RGB").resize((tile, tile), Image.Resampling.BOX)
+            )
+            present[y // 128 : (y + tile) // 128, x // 128 : (x + tile) // 128] = True
+    if flags:
+        pixels.flush()  # type: ignore[attr-defined]
+        np.save(flags, present)
+    return Mosaic(pixels, mercator=True, present=None if present.all() else present)
+
+
+def _window(pixels: np.ndarray, x: float, y: float, half: float) -> tuple[np.ndarray | None, int, int]:
+    """The square about (x, y), wrapped around the antimeridian; None where it leaves the top or bottom."""
+    height, width = pixels.shape[:2]
+    left, top, side = math.floor(x - half), math.floor(y - half), math.ceil(2 * half) + 1
+    if top < 0 or top + side > height:
+        return None, left, top
+    if left >= 0 and left + side <= width:
+        return np.ascontiguousarray(pixels[top : top + side, left : left + side]), left, top
+    columns = np.arange(left, left + side) % width
+    return np.ascontiguousarray(pixels[top : top + side][:, columns]), left, top
+
+
+@functools.lru_cache(maxsize=4096)
+def _stretch(tilt_deg: float) -> tuple[float, float]:
+    """(perspective term, vertical stretch) of an oblique view; (0, 1) straight down."""
+    tilt = math.radians(tilt_deg)
+    return 0.35 * math.sin(tilt), 1 / math.cos(tilt)
+
+
+def _ground_to_window(
+    view: View, size: int, scale: tuple[float, float], centre: tuple[float, float]
+) -> tuple[float, ...]:
+    """Pillow's eight perspective coefficients, from a drawn pixel to a pixel of the window."""
+    fade, stretch = _stretch(view.tilt_deg)
+    # normalised picture coordinates: u right, v down, both in −1…1
+    normalise = np.array([[2 / size, 0, -1], [0, 2 / size, -1], [0, 0, 1]])
+    look = np.array([[1, 0, 0], [0, stretch, 0], [0, fade, 1]]) * 1.0  # the top of a tilted view is farther away
+    heading = math.radians(view.heading_deg)
+    turn = np.array([[math.cos(heading), -math.sin(heading), 0], [math.sin(heading), math.cos(heading), 0], [0, 0, 1]])
+    half = view.width_km / 2
+    place = np.array([[half * scale[0], 0, centre[0]], [0, half * scale[1], centre[1]], [0, 0, 1]])
+    whole = place @ turn @ look @ normalise
+    whole /= whole[2, 2]
+    return tuple(whole.ravel()[:8])

@@ -1,0 +1,70 @@
+"""Recipes: a frozen dataclass is the schema, a YAML file overrides it, and the resolved result is kept with the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gaea.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def load(path: str | Path, schema: type[Config]) -> Config:
+    """Read a YAML recipe into ``schema``.
+
+    Args:
+        path: A file, or the name of a recipe that ships with the package (``nano``, ``tiny``).
+        schema: A dataclass whose fields, nested dataclasses included, are the allowed keys.
+
+    Raises:
+        InputError: The file is missing, is not a mapping, or has an unknown key (the nearest valid one is named).
+    """
+    import yaml
+
+    found = Path(path)
+    if not found.suffix:
+        found = Path(__file__).parent / "recipes" / f"{path}.yaml"
+    if not found.is_file():
+        known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.yaml"))
+        raise InputError(f"no recipe at {path}: give a YAML file or one of {', '.join(known)}")
+    values = yaml.safe_load(found.read_text()) or {}
+    if not isinstance(values, dict):
+        raise InputError(f"{found.name} holds a {type(values).__name__}: a recipe is a mapping of settings")
+    return build(schema, values, where=found.name)
+
+
+def build(schema: type[Config], values: dict[str, Any], *, where: str) -> Config:
+    """Fill ``schema`` from a mapping, refusing what it does not know.
+
+    Raises:
+        InputError: Unknown key, or a value that does not fit its field.
+    """
+    fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(schema)
+    filled: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(fields)}"
+            raise InputError(f"{where}: unknown key '{key}'; {hint}")
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            filled[key] = build(kind, value, where=f"{where}: {key}")  # type: ignore[arg-type]
+        elif typing.get_origin(kind) is tuple and isinstance(value, list):
+            filled[key] = tuple(value)
+        elif kind in (int, float, str, bool) and not isinstance(value, (kind, int) if kind is float else kind):
+            raise InputError(f"{where}: {key} is {value!r}, expected {kind.__name__}")
+        else:
+            filled[key] = value
+    return schema(**filled)
+
+
+def save(config: Any, path: Path) -> None:
+    """Write the resolved settings as JSON, beside whatever they produced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
