@@ -112,7 +112,7 @@ class Belief:
 
     @cached_property
     def elsewhere(self) -> float:
-        """Probability of lying in none of the cells; spread evenly over the rest of the Earth."""
+        """Probability of lying in none of the cells, spread evenly over the rest of the Earth; below 1e-12 it is 0."""
         rest = 1.0 - float(np.exp(self.log_prob).sum())
         return rest if rest > _NO_MASS else 0.0
 
@@ -154,7 +154,8 @@ class Belief:
         prob = np.append(np.exp(self.log_prob), self.elsewhere)
         log_density = np.append(self._log_densities, _log(np.float64(self._rest_density)))
         some = prob > 0
-        return float((prob[some] * (log_density[some] + np.log(EARTH_AREA_KM2))).sum() / np.log(2.0))
+        nats = float((prob[some] * (log_density[some] + np.log(EARTH_AREA_KM2))).sum())
+        return max(float(nats / np.log(2.0)), 0.0)  # rounding may leave the uniform Earth just below
 
     def entropy(self) -> float:
         """Differential entropy in bits per km²: 2**entropy km² is how large an even area would be as uncertain.
@@ -173,7 +174,8 @@ class Belief:
             split: Also divide coarser cells to that level, by area. Otherwise they stay.
 
         Returns:
-            A belief of the same listed mass. A parent that was listed in part holds the mass of that part, evenly.
+            A belief of the same listed mass. A parent that was listed in part holds the mass of that part, evenly. Only
+            if the parents cover the Earth do they also take the mass elsewhere, each for what was not listed of it.
 
         Raises:
             InputError: There is no such level, or splitting would make more than four million cells.
@@ -187,6 +189,10 @@ class Belief:
         merged[fine] = s2.parent(merged[fine], level)
         first = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
         cells, log_prob = merged[first], np.logaddexp.reduceat(self.log_prob, first)
+        areas = s2.area_km2(cells)
+        if self._rest_density > 0 and EARTH_AREA_KM2 - areas.sum() <= _NO_AREA_KM2:  # elsewhere is no place any more
+            unlisted = np.maximum(areas - np.add.reduceat(self.areas_km2, first), 0.0)
+            log_prob = np.logaddexp(log_prob, _log(self.elsewhere * unlisted / unlisted.sum()))
         if split:
             cells, origin = cellsets.split(cells, level)
             areas = s2.area_km2(cells)
@@ -275,10 +281,7 @@ class Belief:
         Raises:
             InputError: The loss is not known or the radius not positive.
         """
-        _, net = self._above_even()
-        if not np.abs(net).sum() > 1e-9:
-            return 0.0, 0.0
-        return least_loss_point(self.cells, net, loss=loss, radius_km=radius_km)
+        return least_loss_point(self.cells, self._above_even()[1], loss=loss, radius_km=radius_km)
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Draw points: latitudes and longitudes in degrees, each ``(n,)``, evenly within each cell and elsewhere."""

@@ -134,8 +134,9 @@ def face(cells: npt.ArrayLike) -> IntArray:
 def is_valid(cells: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Tell which integers are S2 ids: a face below 6, and the lowest set bit at an even place up to 60."""
     array = as_cells(cells)
-    valid: npt.NDArray[np.bool_] = (array >> np.uint64(61) < 6) & (lowest_bit(array) & _LOWEST_BITS_OF_LEVELS != 0)
-    return valid
+    flat = array.reshape(-1)  # a NumPy scalar 0 would warn about overflow, an array does not
+    valid: npt.NDArray[np.bool_] = (flat >> np.uint64(61) < 6) & (lowest_bit(flat) & _LOWEST_BITS_OF_LEVELS != 0)
+    return valid.reshape(array.shape)[()]
 
 
 def parent(cells: npt.ArrayLike, level: int) -> CellArray:
@@ -188,8 +189,8 @@ def from_token(token: str) -> np.uint64:
         InputError: The text is not the token of a cell.
     """
     try:
-        if not 1 <= len(token) <= 16 or not token.isalnum():
-            raise ValueError
+        if not set(token) <= set("0123456789abcdef") or len(token) > 16:
+            raise ValueError  # int() would also take '0x47', '4_7' and ' 47'
         cell = np.uint64(int(token.ljust(16, "0"), 16))
     except ValueError:
         cell = np.uint64(0)
@@ -230,14 +231,14 @@ def edge_neighbours(cells: npt.ArrayLike) -> CellArray:
 
 def all_neighbours(cell: npt.ArrayLike) -> CellArray:
     """Give the cells of the same level that share an edge or a corner with one: 8, or 7 at a corner of the cube."""
-    middle = np.uint64(as_cells(cell))
-    around = edge_neighbours(middle)
-    if level(middle) == 0:
-        return np.sort(around)
-    second = edge_neighbours(around)
-    # Diagonal neighbours are reached in two ways, cells two steps straight ahead in one.
-    ids, times = np.unique(second, return_counts=True)
-    return np.unique(np.concatenate([around, ids[(times > 1) & (ids != middle)]]))
+    middle = as_cells(cell).reshape(())
+    around = np.unique(np.append(edge_neighbours(middle), edge_neighbours(edge_neighbours(middle))))
+    around = around[around != middle]
+    # Two steps over edges reach all of them, and some that are too far: keep those that share a corner.
+    corners, own = vertices_xyz(around), vertices_xyz(middle)
+    apart = np.linalg.norm(corners[:, :, None] - own, axis=-1).min(axis=(1, 2))
+    neighbours: CellArray = around[apart < 0.1 / (1 << int(level(middle)))]
+    return neighbours
 
 
 # ---- cells and caps

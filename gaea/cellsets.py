@@ -1,7 +1,7 @@
 """Sets of S2 cells as ranges of leaves: union, overlay, complement and lookup, all without a loop over cells.
 
 A *cell set* is a one-dimensional uint64 array of disjoint cells in ascending order. The leaves of the Earth are
-numbered 0 to 6·4**30 − 1 along the Hilbert curve, a cell is an aligned range of them, and sets are combined by sweeping.
+numbered 0 to 6·4**30 − 1 along the Hilbert curve, a cell is an aligned range of them, and sets are swept together.
 """
 
 from __future__ import annotations

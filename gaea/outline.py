@@ -67,7 +67,7 @@ def polygons(cells: CellArray) -> list[list[Ring]]:
     lengths = np.array([len(ring) for ring in rings])
     edges = edges.take(np.concatenate([np.array(ring) for ring in rings]))
     first = np.cumsum(lengths) - lengths
-    points, begin = _follow_geodesics(edges, _step_deg(cells))
+    points, begin = _follow_geodesics(edges, _steps_deg(cells)[edges.cell])
     shape: dict[int, list[Ring]] = {}
     for start, stop in zip(begin[first].tolist(), np.append(begin[first][1:], len(points)).tolist(), strict=True):
         ring = np.concatenate([points[start:stop], points[start : start + 1]])
@@ -76,10 +76,16 @@ def polygons(cells: CellArray) -> list[list[Ring]]:
     return list(shape.values())
 
 
-def _step_deg(cells: CellArray) -> float:
-    """Longest chord allowed. It strays from its geodesic by about step²/8: at most a tenth of the finest cell."""
-    finest = np.pi / 2 / (1 << int(s2.level(cells).max()))
-    return float(np.clip(np.degrees(np.sqrt(0.2 * finest)), _FINEST_STEP_DEG, _COARSEST_STEP_DEG))
+def _steps_deg(cells: CellArray) -> FloatArray:
+    """Longest chord allowed along the edges of each cell, ``(n,)``: one that strays little from its geodesic.
+
+    A chord strays by about step²/8 at most. That is to stay below 1/10000 of the cell itself, so that areas agree, and
+    below 1/40 of the finest cell of the set, which may lie beside it.
+    """
+    width = np.pi / 2 * np.exp2(-s2.level(cells))
+    steps = np.degrees(np.sqrt(np.minimum(width / 1250, width.min() / 5)))
+    clipped: FloatArray = np.clip(steps, _FINEST_STEP_DEG, _COARSEST_STEP_DEG)
+    return clipped
 
 
 def _cell_edges(cells: CellArray) -> tuple[_Edges, _Edges]:
@@ -211,7 +217,7 @@ def _rings(edges: _Edges) -> list[list[int]]:
     return rings
 
 
-def _follow_geodesics(edges: _Edges, step_deg: float) -> tuple[FloatArray, IntArray]:
+def _follow_geodesics(edges: _Edges, step_deg: FloatArray) -> tuple[FloatArray, IntArray]:
     """Give points ``(m, 2)`` of lon, lat along edges, without their ends, and the index where each edge begins."""
     start, end = edges.start, edges.end
     a, b = _lonlat(start), _lonlat(end)

@@ -88,7 +88,8 @@ def least_loss_point(cells: CellArray, masses: FloatArray, *, loss: Loss, radius
     """Find the place of least expected loss, for a belief with ``masses`` (net of the even rest) on a cell set.
 
     Candidates are the heaviest cells and, at each second level, the centroids of the heaviest parents, so that the mode
-    of every scale is tried. The best few are then moved by a pattern search down to steps of ten metres.
+    of every scale is tried. The best few are then moved by a pattern search down to steps of ten metres. Without any
+    mass all places are as good, and (0, 0) is given.
 
     Raises:
         InputError: The loss is not known, or its radius not positive.
@@ -97,6 +98,8 @@ def least_loss_point(cells: CellArray, masses: FloatArray, *, loss: Loss, radius
         raise InputError(
             f"loss {loss!r} with radius {radius_km} km: expected 'median', 'geoscore' or 'hit', radius > 0"
         )
+    if not np.abs(masses).sum() > 1e-9:
+        return 0.0, 0.0
     places = _modes(cells, masses)
     points, weights = _thinned(*quadrature(cells, masses))
     places = np.concatenate([places, points[np.argsort(-weights, kind="stable")[:32]]])

@@ -48,7 +48,7 @@ class Region:
 
         Positions are lon, lat in degrees. Rings are closed, shells anticlockwise and holes clockwise, split at the
         antimeridian; an area around a pole runs along ±90. Geodesic edges are followed by steps of at most a degree,
-        shorter where fine cells lie beside coarse ones.
+        shorter on small cells and where fine cells lie beside coarse ones.
         """
         return dict(self._geometry)
 

@@ -2,7 +2,7 @@
 
 Coordinates are ``(lat_deg, lon_deg)`` in WGS84 degrees, distances great-circle kilometres on the mean radius.
 Everything broadcasts and gives NumPy scalars for scalars. Nothing here knows the ellipsoid: against it, distances err
-by up to 0.56 %. Only :func:`validate_latlon` refuses values; elsewhere NaN gives NaN, so a missing answer stays missing.
+by up to 0.56 %. Only :func:`validate_latlon` refuses values; elsewhere NaN gives NaN, so what is missing stays missing.
 """
 
 from __future__ import annotations
