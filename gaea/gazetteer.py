@@ -127,6 +127,23 @@ class Gazetteer:
         return index, 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1))
 
 
+@lru_cache(maxsize=1)
+def _search_cells() -> dict[int, tuple[int, NDArray[np.float64], float]]:
+    """Parent (0 for a face), centre and radius in radians of every cell down to the search level."""
+    level_ids = np.arange(6, dtype=np.uint64) * np.uint64(1 << 61) + np.uint64(1 << 60)
+    parents = np.zeros(6, np.uint64)
+    known: dict[int, tuple[int, NDArray[np.float64], float]] = {}
+    for _ in range(SEARCH_LEVEL + 1):
+        centres = to_xyz(*cells.to_latlon(level_ids))
+        corners = to_xyz(*np.moveaxis(cells.vertices_latlon(level_ids), -1, 0))
+        cosine = np.einsum("nd,nvd->nv", centres, corners).min(axis=1)
+        radii = np.arccos(np.clip(cosine, -1, 1))
+        known |= dict(zip(level_ids.tolist(), zip(parents.tolist(), centres, radii.tolist(), strict=True), strict=True))
+        parents = np.repeat(level_ids, 4)
+        level_ids = cells.children(level_ids).reshape(-1)
+    return known
+
+
 @lru_cache(maxsize=8192)
 def _candidates(gazetteer: Gazetteer, cell: int, k: int) -> NDArray[np.intp]:
     """Towns that are among the k nearest of some point of the cell (a superset).
@@ -134,15 +151,8 @@ def _candidates(gazetteer: Gazetteer, cell: int, k: int) -> NDArray[np.intp]:
     If the k-th nearest town of the centre is d away and the cell has radius r, each point has k towns within d + r,
     all of which lie within d + 2r of the centre.
     """
-    here = np.array([cell], np.uint64)
-    level = int(cells.level(here)[0])
-    if level == 0:
-        pool: NDArray[np.intp] = np.arange(len(gazetteer.names))
-    else:
-        pool = _candidates(gazetteer, int(cells.parent(here, level - 1)[0]), k)
-    centre = np.ravel(to_xyz(*cells.to_latlon(here)))
-    corners = np.asarray(to_xyz(*np.moveaxis(cells.vertices_latlon(here)[0], -1, 0)))
-    radius = float(np.arccos(np.clip((corners @ centre).min(), -1, 1)))
+    parent, centre, radius = _search_cells()[cell]
+    pool = _candidates(gazetteer, parent, k) if parent else np.arange(len(gazetteer.names))
     angle = np.arccos(np.clip(gazetteer.xyz[pool] @ centre, -1, 1))
     reach = np.partition(angle, k - 1)[k - 1] + 2 * radius
     near: NDArray[np.intp] = pool[angle <= reach + 1e-6]
