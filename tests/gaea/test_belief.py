@@ -54,6 +54,7 @@ def assert_same_density(one, other, atol=1e-6):
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_weights_become_a_distribution_over_disjoint_cells(belief):
     assert total(belief) == pytest.approx(1)
     assert cellsets.is_disjoint(belief.cells)
@@ -146,6 +147,7 @@ def test_unusable_values_are_named(make, told):
 
 
 @given(beliefs(), st.integers(0, 12))
+@settings(deadline=None)
 def test_mass_is_kept_at_other_levels(belief, level):
     coarse = belief.at_level(level)
     assert total(coarse) == pytest.approx(1)
@@ -168,6 +170,7 @@ def test_parents_that_cover_the_earth_take_in_elsewhere():
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_restricting_is_conditioning(belief):
     inside = cells.FACES[:3]
     index = cells.face(belief.cells) < 3
@@ -200,6 +203,7 @@ def test_entropy_of_known_beliefs():
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_information_is_never_negative_and_tempering_loses_some(belief):
     assert belief.information_gain() >= 0
     assert calibrate(belief, 2.0).information_gain() <= belief.information_gain() + 1e-6
@@ -209,6 +213,7 @@ def test_information_is_never_negative_and_tempering_loses_some(belief):
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_temperature_one_changes_nothing_and_infinity_forgets_all(belief):
     assert_same_density(calibrate(belief, 1.0), belief)
     assert calibrate(belief, np.inf).information_gain() == pytest.approx(0, abs=1e-6)
@@ -222,6 +227,7 @@ def test_temperature_scales_density_ratios():
 
 
 @given(beliefs(), beliefs())
+@settings(deadline=None)
 def test_fusing_is_commutative_and_conserves_mass(one, other):
     pooled = fuse([one, other])
     assert total(pooled) == pytest.approx(1)
@@ -229,6 +235,7 @@ def test_fusing_is_commutative_and_conserves_mass(one, other):
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_fusing_with_the_uniform_belief_changes_nothing(belief):
     assert_same_density(fuse([belief, Belief.uniform()], floor=0.0), belief)
     with_floor = fuse([belief, Belief.uniform()], floor=1e-6)
@@ -238,7 +245,7 @@ def test_fusing_with_the_uniform_belief_changes_nothing(belief):
 
 
 @given(beliefs(), beliefs())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_fused_density_is_the_product_of_densities(one, other):
     pooled = fuse([one, other], [0.7, 0.4], floor=0.01)
     lat, lon = probe(200)
@@ -267,6 +274,7 @@ def test_agreement_sharpens():
 
 
 @given(beliefs(), st.floats(0.05, 0.95))
+@settings(deadline=None)
 def test_a_region_holds_at_least_its_mass_and_no_more_than_one_cell_too_much(belief, mass):
     region = belief.region(mass)
     assert region.mass >= mass - 1e-9
@@ -285,6 +293,7 @@ def test_a_region_holds_at_least_its_mass_and_no_more_than_one_cell_too_much(bel
 
 
 @given(beliefs())
+@settings(deadline=None)
 def test_regions_are_nested(belief):
     small, large = belief.region(0.5), belief.region(0.9)
     assert (cellsets.index_of(large.cells, cells.range_min(small.cells)) >= 0).all()
@@ -485,7 +494,7 @@ def test_uniform_radius_and_probability_are_those_of_caps():
 
 
 @given(beliefs())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_samples_follow_the_cells(belief):
     lat, lon = belief.sample(4000, np.random.default_rng(1))
     index = cellsets.index_of(belief.cells, cells.from_latlon(lat, lon))

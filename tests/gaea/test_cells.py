@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import s2cell
 import s2sphere
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaea import cells, cellsets, sphere
@@ -45,6 +45,7 @@ def test_ids_and_centres_agree_with_s2sphere_at_every_level(level):
 
 
 @given(LATITUDES, LONGITUDES, LEVELS)
+@settings(deadline=None)
 def test_special_places_agree_with_s2sphere(lat, lon, level):
     cell = cells.from_latlon(lat, lon, level)
     assert int(cell) == s2sphere_leaf(lat, lon).parent(level).id()
@@ -58,6 +59,7 @@ def touch(one, other):
 
 
 @given(LATITUDES, LONGITUDES, st.integers(1, 29))
+@settings(deadline=None)
 def test_family_agrees_with_s2sphere(lat, lon, level):
     cell, theirs = cells.from_latlon(lat, lon, level), s2sphere_leaf(lat, lon).parent(level)
     assert cells.children(cell).tolist() == [child.id() for child in theirs.children()]
@@ -74,6 +76,7 @@ def test_family_agrees_with_s2sphere(lat, lon, level):
 
 
 @given(LATITUDES, LONGITUDES, LEVELS)
+@settings(deadline=None)
 def test_corners_agree_with_s2sphere_and_run_anticlockwise(lat, lon, level):
     cell = cells.from_latlon(lat, lon, level)
     theirs = s2sphere.Cell(s2sphere.CellId(int(cell)))
@@ -90,6 +93,7 @@ def test_corners_agree_with_s2sphere_and_run_anticlockwise(lat, lon, level):
 
 
 @given(LATITUDES, LONGITUDES, LEVELS)
+@settings(deadline=None)
 def test_centres_and_ids_round_trip(lat, lon, level):
     cell = cells.from_latlon(lat, lon, level)
     assert cells.level(cell) == level
@@ -132,6 +136,7 @@ def test_integer_order_is_the_order_of_the_curve():
 
 
 @given(LATITUDES, LONGITUDES, st.floats(1e-4, 15000), st.sampled_from([4, 16, 200]))
+@settings(deadline=None)
 def test_a_cap_is_covered(lat, lon, radius_km, max_cells):
     cover = cells.cover_cap(lat, lon, radius_km, max_cells=max_cells)
     assert cellsets.is_disjoint(cover)
@@ -157,6 +162,7 @@ def test_a_finer_cover_is_tighter_and_keeps_its_limits():
 
 
 @given(LATITUDES, LONGITUDES, st.integers(0, 14), LATITUDES, LONGITUDES)
+@settings(deadline=None)
 def test_distances_to_a_cell_bound_those_of_its_points(lat, lon, level, point_lat, point_lon):
     cell = cells.from_latlon(lat, lon, level)
     near, far = cells.distance_range_km(np.atleast_1d(cell), point_lat, point_lon)
@@ -207,6 +213,7 @@ def ranges_as_sets(cell_set, level):
 
 
 @given(st.lists(st.tuples(LATITUDES, LONGITUDES, st.integers(0, 5)), min_size=1, max_size=12))
+@settings(deadline=None)
 def test_set_operations_agree_with_sets_of_fine_cells(places):
     some = np.array([cells.from_latlon(*place) for place in places], np.uint64)
     joined = cellsets.union(some)
@@ -224,6 +231,7 @@ def test_set_operations_agree_with_sets_of_fine_cells(places):
 
 
 @given(st.lists(st.tuples(LATITUDES, LONGITUDES, st.integers(0, 30)), min_size=2, max_size=12))
+@settings(deadline=None)
 def test_overlay_cuts_along_all_borders(places):
     some = np.array([cells.from_latlon(*place) for place in places], np.uint64)
     one, other = cellsets.union(some[::2]), cellsets.union(some[1::2])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaea import cells, geotokens
@@ -24,6 +24,7 @@ def test_vectors_of_the_design(place, tokens):
 
 
 @given(TOKENS)
+@settings(deadline=None)
 def test_prefixes_round_trip(tokens):
     cell = geotokens.cell_of_prefix(tokens)
     assert cells.is_valid(np.uint64(cell))

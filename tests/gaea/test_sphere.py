@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaea import sphere
@@ -52,6 +52,7 @@ def test_broadcasting_and_missing_answers():
 
 
 @given(LATITUDES, LONGITUDES, st.floats(0, 360), st.floats(0, 20000))
+@settings(deadline=None)
 def test_destination_lies_at_its_distance_and_bearing(lat, lon, bearing, km):
     there = sphere.destination(lat, lon, bearing, km)
     assert sphere.great_circle_km(lat, lon, *there) == pytest.approx(km, abs=1e-6)
@@ -63,6 +64,7 @@ def test_destination_lies_at_its_distance_and_bearing(lat, lon, bearing, km):
 
 
 @given(LATITUDES, LONGITUDES)
+@settings(deadline=None)
 def test_vectors_round_trip(lat, lon):
     xyz = sphere.to_xyz(lat, lon)
     assert np.linalg.norm(xyz) == pytest.approx(1)
@@ -70,6 +72,7 @@ def test_vectors_round_trip(lat, lon):
 
 
 @given(LATITUDES, LONGITUDES, LATITUDES, LONGITUDES)
+@settings(deadline=None)
 def test_midpoint_is_equally_far_from_both(lat1, lon1, lat2, lon2):
     middle = sphere.midpoint(lat1, lon1, lat2, lon2)
     whole = sphere.great_circle_km(lat1, lon1, lat2, lon2)
