@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from html import escape
 
 import numpy as np
+
+from gaea.answer import Answer, Evidence, Place, Point
 from gaea.app import backdrop
 from gaea.app.projection import CloseUp, FloatArray, Projection, WholeWorld
 from gaea.app.strokes import area_path, graticule, line_path, outline_path, rings
-
-from gaea.answer import Answer, Evidence, Place, Point
 from gaea.sphere import EARTH_RADIUS_KM, destination, from_xyz, to_xyz
 
 _CLOSE_PX = (960, 640)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, get_args
 
-from gaea.app import backdrop, chart
-from gaea.app.page import document
 from PIL import Image
 
 from gaea.answer import Answer, FileClaim, Place, Point, Sure
+from gaea.app import backdrop, chart
+from gaea.app.page import document
 from gaea.photo import Photo
 
 _PHOTO_PX = 1000

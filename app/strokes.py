@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from gaea.app.projection import CloseUp, FloatArray, Projection, WholeWorld
 
 _MARGIN_PX = 60

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from gaea.finetune.cellcut import FIRST_LEVEL, Part, agreement, first_cells, polygons, table_of_parts
-from gaea.finetune.layers import read_layer
-from gaea.finetune.towns import city_arrays
 from numpy.typing import NDArray
 
 from gaea import cells
 from gaea.celltable import CellTable
+from gaea.finetune.cellcut import FIRST_LEVEL, Part, agreement, first_cells, polygons, table_of_parts
+from gaea.finetune.layers import read_layer
+from gaea.finetune.towns import city_arrays
 from gaea.sphere import destination
 
 log = logging.getLogger(__name__)

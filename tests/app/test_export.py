@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gaea.app.export import geojson, write_geojson, write_text
 from shapely.geometry import Point as ShapelyPoint
 from shapely.geometry import shape
 
 from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
+from gaea.app.export import geojson, write_geojson, write_text
 from gaea.errors import InputError
 
 

@@ -13,15 +13,15 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from gaea.app import backdrop, chart
-from gaea.app.map import coordinates, html
-from gaea.app.projection import CloseUp, WholeWorld
-from gaea.app.strokes import area_path, line_path, outline_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
+from gaea.app import backdrop, chart
+from gaea.app.map import coordinates, html
+from gaea.app.projection import CloseUp, WholeWorld
+from gaea.app.strokes import area_path, line_path, outline_path
 from gaea.photo import Photo
 from gaea.sphere import EARTH_AREA_KM2, great_circle_km
 
