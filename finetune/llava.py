@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,16 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     half = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=half)
     processor.save_pretrained(folder)
+
+
+@functools.cache
+def _template() -> Any:
+    from jinja2 import Template
+
+    return Template(TEMPLATE)  # noqa: S701 - plain text for a model, not HTML
+
+
+def render(messages: list[dict[str, Any]]) -> str:
+    """A finished conversation in nano's template, as text; what the tokenizer's own rendering gives."""
+    options = {"bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": False}
+    return str(_template().render(messages=messages, **options))

@@ -84,10 +84,9 @@ _TOLD: dict[str, Callable[[str], str]] = {
     "sea": lambda v: f"The water is {v}.",
 }
 
-_UNKNOWN: dict[str, str] = {
-    "neighbours": "I know of no land neighbours.",
-    "coast": "I cannot tell from what I know.",
-}
+_NO_NEIGHBOURS = "I know of no land neighbours."
+_NOT_KNOWN = "I do not know that."
+_NOWHERE = "I cannot tell, because I do not know where this is."
 
 _WHERE = (
     "Where is this?",
@@ -151,11 +150,20 @@ def evidence(briefing: Briefing) -> str:
     return "It looks like " + "; ".join(briefing.similar) + "."
 
 
+def told(kind: str, briefing: Briefing) -> str:
+    """One fact as a sentence, or why it cannot be told."""
+    facts = dict(briefing.facts)
+    if not facts:
+        return _NOWHERE
+    if kind in facts:
+        return _TOLD[kind](facts[kind])
+    return _NO_NEIGHBOURS if kind == "neighbours" else _NOT_KNOWN
+
+
 def simple(kind: str, briefing: Briefing, rng: np.random.Generator) -> Item:
     """An open question about one fact."""
-    value = dict(briefing.facts).get(kind)
-    answer = _TOLD[kind](value) if value else _UNKNOWN.get(kind, "I do not know that.")
-    return Item(kind, "open", _pick(_ASKED[kind], rng), answer, value or answer, (kind,))
+    answer = told(kind, briefing)
+    return Item(kind, "open", _pick(_ASKED[kind], rng), answer, dict(briefing.facts).get(kind) or answer, (kind,))
 
 
 def combined(kinds: Sequence[str], briefing: Briefing, rng: np.random.Generator) -> Item:
@@ -165,8 +173,9 @@ def combined(kinds: Sequence[str], briefing: Briefing, rng: np.random.Generator)
     question = _pick(("Which {}?", "What {}?", "Tell me the {}."), rng).format(
         ", ".join(asked[:-1]) + f" and {asked[-1]}"
     )
-    answers = [simple(kind, briefing, rng) for kind in kinds]
-    return Item("combined", "open", question, " ".join(a.answer for a in answers), answers[0].key, tuple(kinds))
+    answers = dict.fromkeys(told(kind, briefing) for kind in kinds)
+    key = dict(briefing.facts).get(kinds[0], next(iter(answers)))
+    return Item("combined", "open", question, " ".join(answers), key, tuple(kinds))
 
 
 def true_false(kind: str, briefing: Briefing, other: str, rng: np.random.Generator) -> Item:

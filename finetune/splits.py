@@ -1,6 +1,6 @@
 """Which places may be learned from. Splits are by place: whole blocks of the map are held out.
 
-The world is cut into 64 × 64 blocks of the Web-Mercator square (626 km at the equator, four zoom-8 tiles). A block's
+The world is cut into 128 × 128 blocks of the Web-Mercator square (313 km at the equator, 2 × 2 zoom-8 tiles). A block's
 part follows from a hash of its address alone, so that every recipe, run and machine agrees on it without a file.
 A training crop may not touch a held-out block, not even with a corner; a test crop of an unseen place lies wholly
 inside one.
@@ -14,7 +14,7 @@ import hashlib
 
 import numpy as np
 
-BLOCKS = 64
+BLOCKS = 128
 
 
 class Part(enum.IntEnum):
@@ -60,7 +60,7 @@ def footprint_parts(lat_deg: float, lon_deg: float, reach_km: float) -> set[Part
     """
     degrees = reach_km / 111.2
     cos = max(np.cos(np.radians(min(abs(lat_deg) + degrees, 89.0))), 0.02)
-    steps = max(3, int(degrees / 2.0) * 2 + 3)  # a block is never narrower than the step at these latitudes
+    steps = max(3, int(degrees / 1.0) * 2 + 3)  # a block is never narrower than the step at these latitudes
     lats = np.linspace(lat_deg - degrees, lat_deg + degrees, steps)
     lons = np.linspace(lon_deg - degrees / cos, lon_deg + degrees / cos, steps)
     grid_lat, grid_lon = np.meshgrid(np.clip(lats, -89.9, 89.9), (lons + 180) % 360 - 180)

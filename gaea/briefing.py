@@ -57,15 +57,17 @@ def place_facts(place: PlaceFacts) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in told if value)
 
 
-def how_sure(radius_90_km: float, information_bits: float) -> str:
+def how_sure(radius_50_km: float, radius_90_km: float, information_bits: float, abstain_radius_km: float) -> str:
     """Words for a belief's width.
 
     Args:
-        radius_90_km: Radius about the point that holds 90 % of the belief.
+        radius_50_km: Radius about the point that holds half of the belief.
+        radius_90_km: Radius that holds 90 % of it.
         information_bits: Information gained over knowing nothing of the place.
+        abstain_radius_km: Largest ``radius_50_km`` for which a point is given.
     """
-    if information_bits < 5.0:
+    if radius_50_km > abstain_radius_km or information_bits < 1.0:
         return CANNOT_TELL
-    if radius_90_km <= 100:
+    if radius_90_km <= 150:
         return CONFIDENT
-    return FAIRLY_SURE if radius_90_km <= 750 else UNSURE
+    return FAIRLY_SURE if radius_50_km <= 200 else UNSURE

@@ -11,7 +11,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from gaea import geotokens
 from gaea.briefing import Briefing
+from gaea.locate.neighbours import Neighbour
 
 SYSTEM = (
     "You are GAEA. You say where a picture was taken, how sure you are, and how you know. "
@@ -77,6 +79,22 @@ def talk(briefing: Briefing, turns: Sequence[tuple[str, str]], question: str) ->
 def locate(neighbours: str = "") -> list[Message]:
     """The messages that ask for S2 tokens, with the neighbours' block (already fenced) in between."""
     return [_user(f"{neighbours}\n{LOCATE}" if neighbours else LOCATE, image=True)]
+
+
+def neighbour_tokens(similar: Sequence[Neighbour], count: int = 8, symbols: int = 6) -> str:
+    """Where look-alikes lie, as S2 symbols: a fenced block for models that have them.
+
+    Args:
+        similar: Most similar first; the first ``count`` are told.
+        count: How many.
+        symbols: Symbols of each place; 6 reach S2 level 10 (9 km).
+    """
+    if not similar:
+        return ""
+    told = similar[:count]
+    tokens = geotokens.encode([n.lat for n in told], [n.lon for n in told])[:, :symbols]
+    lines = [f"{round(100 * n.similarity)} {geotokens.to_text(t)}" for n, t in zip(told, tokens, strict=True)]
+    return "\n".join([FENCE_OPEN, *lines, FENCE_CLOSE])
 
 
 def with_system(messages: Sequence[Message]) -> list[Message]:

@@ -1,0 +1,138 @@
+"""The one place where parts are wired: settings in, an assistant out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import gaea
+from gaea.assistant import Assistant
+from gaea.calibration import Calibration
+from gaea.engine import EndpointEngine, Engine, TransformersEngine
+from gaea.errors import InputError, ModelError
+from gaea.rag.encoder import OpenClipEncoder
+from gaea.rag.gallery import Gallery
+from gaea.rag.memory import GalleryMemory
+from gaea.rag.store import open_store
+
+NANO = Path(gaea.__file__).parent / "nano"
+GALLERY_FILE = "gallery.parquet"
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a user may choose; everything else follows.
+
+    Attributes:
+        model: Folder or hub name of a LLaVA-class model; None is the shipped nano.
+        adapter: Folder or hub name of a PEFT adapter for it.
+        engine: None or ``transformers`` for this process, else the URL of an OpenAI-compatible server.
+        index: Folder with ``gallery.parquet`` and, where fitted, ``calibration.json``; None is the shipped one,
+            ``none`` goes without.
+        encoder: Folder or open_clip name of the encoder that built ``index``; None is the shipped one.
+        store: ``chroma`` or ``memory``.
+        device: Torch device; None picks CUDA where there is one.
+        quantize: ``4bit`` or ``8bit``, with bitsandbytes.
+        progress: Told what is being loaded.
+    """
+
+    model: str | None = None
+    adapter: str | None = None
+    engine: str | None = None
+    index: str | None = None
+    encoder: str | None = None
+    store: str = "chroma"
+    device: str | None = None
+    quantize: str | None = None
+    progress: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.store not in ("chroma", "memory"):
+            raise InputError(f"store '{self.store}' is not known: chroma or memory")
+        if self.engine not in (None, "transformers") and not str(self.engine).startswith(("http://", "https://")):
+            raise InputError(f"engine '{self.engine}' is not known: transformers, or a URL such as http://host:8000/v1")
+
+
+def assemble(**options: Any) -> Assistant:
+    """Load the parts and join them.
+
+    Args:
+        **options: Fields of :class:`Settings`.
+
+    Raises:
+        InputError: An unknown option or value.
+        ModelError: A model, adapter or endpoint cannot be used.
+        GalleryError: The index is damaged or belongs to another encoder.
+    """
+    known = [field.name for field in dataclasses.fields(Settings)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise InputError(f"unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    settings = Settings(**options)
+    tell = settings.progress or (lambda _: None)
+    memory, calibration = _memory(settings, tell)
+    tell("loading the model")
+    engine = _engine(settings)
+    provenance = {
+        "model": engine.name,
+        "adapter": settings.adapter,
+        "index": memory.name if memory else None,
+        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "open_clip_torch")}
+        | {"gaea": gaea.__version__},
+    }
+    return Assistant(engine, memory, calibration, provenance)
+
+
+def cache_folder() -> Path:
+    """Where vector indexes are kept between runs: ``$GAEA_CACHE``, or ``gaea`` in the user's cache folder."""
+    chosen = os.environ.get("GAEA_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gaea"
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.engine not in (None, "transformers"):
+        return EndpointEngine(str(settings.engine), model=settings.model, api_key=os.environ.get("GAEA_API_KEY"))
+    nano = settings.model in (None, "nano")
+    if nano and not (NANO / "llava" / "model.safetensors").is_file():
+        raise ModelError(f"the shipped model is missing from {NANO}: reinstall, or choose one with --model")
+    return TransformersEngine(
+        NANO / "llava" if nano else str(settings.model),
+        adapter=settings.adapter,
+        device=settings.device or _device(),
+        quantize=settings.quantize,
+        system=not nano,
+        name="gaea-nano" if nano else None,
+    )
+
+
+def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMemory | None, Calibration]:
+    if settings.index == "none":
+        return None, Calibration()
+    folder = Path(settings.index) if settings.index else NANO / "gallery"
+    rows = folder / GALLERY_FILE if folder.is_dir() else folder
+    gallery = Gallery.read(rows)
+    tell("loading the encoder")
+    encoder = OpenClipEncoder(settings.encoder or NANO / "clip", device=settings.device or _device())
+    gallery.check_encoder(encoder)
+    tell("opening the index")
+
+    def building(done: int, total: int) -> None:
+        tell(f"building the index once: {done:,} of {total:,}")
+
+    store = open_store(gallery, settings.store, cache_folder(), progress=building)
+    fitted = rows.parent / CALIBRATION_FILE
+    calibration = Calibration.load(fitted) if fitted.is_file() else Calibration()
+    return GalleryMemory(encoder, gallery, store), calibration
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,308 @@
+"""Makes nano from imagery, stage by stage: encoder, gallery, tower, tokenizer, language, text, calibration.
+
+Each stage writes into its own folder under ``out`` and is skipped when it is done; a killed stage goes on from its
+last checkpoint. ``export`` assembles what the package ships.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gaea import prompts
+from gaea.finetune import briefings, captions, encoder, gallery, llava, qa, recipe, sft
+from gaea.finetune.crops import CropConfig, Crops, draw_crops, draw_pool
+from gaea.finetune.imagery import Imagery, open_imagery
+from gaea.finetune.splits import Part
+from gaea.geotokens import encode as to_symbols
+from gaea.geotokens import to_text
+from gaea.locate.neighbours import Neighbour
+from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, folder_fingerprint
+from gaea.rag.gallery import Gallery, GalleryMeta
+from gaea.sphere import great_circle_km
+
+logger = logging.getLogger(__name__)
+SYMBOLS = 6  # an answer in S2 symbols reaches level 10, 9 km: finer than a gallery row
+NEAREST = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class NanoRecipe:
+    """Everything that decides what nano becomes."""
+
+    imagery: str = "../shared/data/bluemarble.mbtiles"
+    cache: str | None = "runs/cache"
+    pool: int = 90_000
+    validation: int = 1500
+    talk_places: int = 12_000
+    point_places: int = 40_000
+    seed: int = 0
+    crops: CropConfig = dataclasses.field(default_factory=CropConfig)
+    probe: CropConfig = dataclasses.field(default_factory=lambda: CropConfig(size=96, width_km=(100.0, 150.0)))
+    encoder: encoder.EncoderConfig = dataclasses.field(default_factory=encoder.EncoderConfig)
+    tower: encoder.EncoderConfig = dataclasses.field(default_factory=encoder.EncoderConfig)
+    gallery: gallery.GalleryConfig = dataclasses.field(default_factory=gallery.GalleryConfig)
+    captions: captions.CaptionConfig = dataclasses.field(default_factory=captions.CaptionConfig)
+    shape: llava.LlavaShape = dataclasses.field(default_factory=llava.LlavaShape)
+    doubt: briefings.DoubtConfig = dataclasses.field(default_factory=briefings.DoubtConfig)
+    sft: sft.SftConfig = dataclasses.field(default_factory=sft.SftConfig)
+
+
+class NanoRun:
+    """One run of the recipe in one folder; stages are properties that read what is done and make what is not."""
+
+    def __init__(
+        self, config: NanoRecipe, out: Path, *, device: str = "cpu", workers: int = 2, progress: Callable[..., Any] | None = None
+    ) -> None:
+        self.config, self.out, self.device, self.workers, self.progress = config, out, device, workers, progress
+        recipe.save(config, out / "recipe.json")
+
+    @cached_property
+    def imagery(self) -> Imagery:
+        """The pyramid that crops are cut from."""
+        return open_imagery(self.config.imagery, Path(self.config.cache) if self.config.cache else None)
+
+    @cached_property
+    def pool(self) -> Crops:
+        """Training crops: two views of every place."""
+        first, second = draw_pool(
+            self.config.imagery, self.config.cache, Part.TRAIN, self.config.pool, self.config.crops,
+            self.config.seed, self.out / "pool", self.workers,
+        )
+        images = np.concatenate([first.images_NHWC, second.images_NHWC])
+        return Crops(images, *np.concatenate([first.rows(), second.rows()]).T)
+
+    @cached_property
+    def validation(self) -> Crops:
+        """Crops of validation blocks."""
+        rng = np.random.default_rng((self.config.seed, 5))
+        return draw_crops(self.imagery, Part.VALIDATION, self.config.validation, self.config.probe, rng)
+
+    @cached_property
+    def encoder(self) -> nn.Module:
+        """The retrieval encoder's vision tower, trained."""
+        return self._trained("encoder", self.config.encoder, None)
+
+    @cached_property
+    def tower(self) -> nn.Module:
+        """The language model's vision tower, taught by places and by the encoder."""
+        return self._trained("tower", self.config.tower, self._pool_embeddings)
+
+    @cached_property
+    def clip(self) -> Path:
+        """The folder of the open_clip model: both towers and the tokenizer."""
+        folder = self.out / "clip"
+        if not (folder / WEIGHTS_FILE).exists():
+            self._make_clip(folder)
+        return folder
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The gallery, encoded by :attr:`clip`."""
+        path = self.out / "gallery" / "gallery.parquet"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            told = self.config.gallery
+            meta = GalleryMeta(
+                "gaea-nano-clip", folder_fingerprint(self.clip), self.config.encoder.embed_dim,
+                told.source, told.credit, told.licence,
+            )
+            size = self.config.encoder.image_size
+            made = gallery.build(told, self.config.imagery, self.config.cache, size, self._embed, meta, self.workers)
+            made.write(path)
+        return Gallery.read(path)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The shared tokenizer, trained on conversations about training places."""
+        from transformers import AutoTokenizer
+
+        folder = self.out / "tokenizer"
+        if not (folder / "tokenizer.json").exists():
+            rng = np.random.default_rng((self.config.seed, 7))
+            corpus = [s.text for s in self._talk_samples(rng, 3000)]
+            corpus += [captions.caption(place, rng) for place in self.world]
+            llava.train_tokenizer(corpus, self.config.shape.vocabulary).save_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
+
+    @cached_property
+    def world(self) -> list[briefings.KnownPlace]:
+        """What is known of the first ``talk_places`` training places."""
+        n = min(self.config.talk_places, len(self.pool) // 2)
+        return briefings.know(self.pool.lat[:n].astype(float), self.pool.lon[:n].astype(float))
+
+    @cached_property
+    def llava(self) -> Path:
+        """The folder of the LLaVA, trained to point and to talk."""
+        folder = self.out / "llava"
+        if not (folder / "model.safetensors").exists():
+            self._make_llava(folder)
+        return folder
+
+    @cached_property
+    def _pool_embeddings(self) -> Tensor:
+        kept = self.out / "pool_embeddings.npy"
+        if not kept.exists():
+            np.save(kept, self._embed(self.pool.images_NHWC).cpu().half().numpy())
+        return torch.from_numpy(np.load(kept))
+
+    def _embed(self, images_NHWC: np.ndarray) -> Tensor:
+        tower = self.encoder
+
+        def unit(x: Tensor) -> Tensor:
+            return nn.functional.normalize(tower(x.contiguous(memory_format=torch.channels_last)).float(), dim=-1)
+
+        return encoder.embed(unit, images_NHWC, self.device)
+
+    def _trained(self, name: str, config: encoder.EncoderConfig, teacher: Tensor | None) -> nn.Module:
+        done = self.out / name / "tower.pt"
+        tower = encoder.build_tower(config)
+        if not done.exists():
+            model = encoder.train(
+                config, self.pool, self.validation, self.out / name,
+                device=self.device, teacher=teacher if config.distill_weight else None, progress=self.progress,
+            )
+            torch.save(model.tower.state_dict(), done)
+        tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
+        return tower.to(self.device).eval()
+
+    def _make_clip(self, folder: Path) -> None:
+        import open_clip
+        from safetensors.torch import save_file
+
+        config, text = self.config.encoder, self.config.captions
+        vision: dict[str, Any] = {"image_size": config.image_size, "width": config.width}
+        vision |= {"layers": list(config.layers), "head_width": 64}
+        if config.arch == "vit":
+            vision |= {"layers": config.layers[0], "patch_size": config.patch_size}
+        model_cfg = {
+            "embed_dim": config.embed_dim,
+            "vision_cfg": vision,
+            "text_cfg": {
+                "context_length": text.context, "vocab_size": len(self.tokenizer), "width": text.width,
+                "heads": text.heads, "layers": text.layers, "hf_tokenizer_name": "tokenizer",
+                "tokenizer_kwargs": {"clean": "whitespace"},
+            },
+        }
+        preprocess = {
+            "mean": list(encoder.MEAN), "std": list(encoder.STD), "interpolation": "bicubic", "resize_mode": "squash",
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        (folder / CONFIG_FILE).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": preprocess}, indent=2) + "\n")
+        cut = {k: v for k, v in model_cfg["text_cfg"].items() if k not in ("hf_tokenizer_name", "tokenizer_kwargs")}  # type: ignore[attr-defined]
+        clip = open_clip.CLIP(config.embed_dim, vision, cut)
+        clip.visual.load_state_dict(self.encoder.state_dict())
+        pad = self.tokenizer.pad_token_id
+
+        def tokenize(texts: list[str]) -> Tensor:
+            rows = self.tokenizer(texts, padding="max_length", truncation=True, max_length=text.context, padding_side="right")
+            ids = torch.tensor(rows["input_ids"])
+            ends = (ids != pad).sum(1).clamp(max=text.context - 1)
+            ids[torch.arange(len(ids)), ends] = self.tokenizer.eos_token_id
+            return ids
+
+        losses = captions.train(clip, tokenize, self._pool_embeddings[: len(self.world)].float(), self.world, text)
+        (folder.parent / "captions.json").write_text(json.dumps(losses))
+        half = {k: v.to(torch.float16).contiguous() if v.is_floating_point() else v for k, v in clip.state_dict().items()}
+        save_file(half, folder / WEIGHTS_FILE)
+
+    def _make_llava(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        model = llava.build_model(self.tokenizer, self.config.shape)
+        llava.load_tower(model, self.tower)
+        features = self._features(model)
+        point, talk = self._pointing(), self._talk_samples
+        sft.train(
+            model, self.tokenizer, features, point, talk, self.config.sft, self.out / "sft",
+            device=self.device, progress=self.progress,
+        )
+        llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
+        assert load_file(folder / "model.safetensors")
+
+    def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
+        """Patch features of the pool, computed once, in fp16."""
+        n = max(self.config.point_places, len(self.world))
+        kept = self.out / "features.npy"
+        if not kept.exists():
+            tower = model.model.vision_tower.to(self.device).eval()
+
+            def patches(x: Tensor) -> Tensor:
+                return tower(x).last_hidden_state[:, 1:]
+
+            np.save(kept, encoder.embed(patches, self.pool.images_NHWC[:n], self.device).cpu().half().numpy())
+        cached = np.load(kept, mmap_mode="r")
+        return lambda rows: torch.from_numpy(np.array(cached[rows])).float()
+
+    def _pointing(self) -> Callable[[np.random.Generator, int], list[sft.Sample]]:
+        """Draws pointing samples: neighbours in the prompt, S2 symbols in the answer."""
+        config, pool, rows = self.config.sft, self.pool, self.gallery
+        n = min(self.config.point_places, len(pool))
+        known = torch.from_numpy(rows.embeddings.astype(np.float32)).T
+        nearest, similar = [], []
+        for chunk in self._pool_embeddings[:n].float().split(1000):
+            best = (chunk @ known).topk(min(NEAREST, len(rows)))
+            nearest.append(best.indices.int().numpy())
+            similar.append(best.values.numpy())
+        index, similarity = np.concatenate(nearest), np.concatenate(similar)
+        symbols = to_symbols(pool.lat[:n].astype(float), pool.lon[:n].astype(float))[:, :SYMBOLS]
+
+        def draw(rng: np.random.Generator, count: int) -> list[sft.Sample]:
+            samples = []
+            for row in rng.choice(n, count, replace=False):
+                told: list[Neighbour] = []
+                if rng.random() >= config.blind_share:
+                    near, sims = index[row], similarity[row]
+                    if rng.random() < config.unseen_share:
+                        far = great_circle_km(rows.lat[near], rows.lon[near], pool.lat[row], pool.lon[row])
+                        near, sims = near[far > config.unseen_km], sims[far > config.unseen_km]
+                    told = [
+                        Neighbour(int(r), float(rows.lat[r]), float(rows.lon[r]), float(s), "similar")
+                        for r, s in zip(near[: config.neighbours], sims, strict=False)
+                    ]
+                asked = prompts.locate(prompts.neighbour_tokens(told))
+                samples.append(self._sample(asked, to_text(symbols[row]), int(row)))
+            return samples
+
+        return draw
+
+    def _talk_samples(self, rng: np.random.Generator, count: int) -> list[sft.Sample]:
+        """Draws conversations about known places."""
+        samples = []
+        for row in rng.integers(len(self.world), size=count):
+            told = briefings.doubt(self.world[row], self.world, rng, self.config.doubt)
+            others = [briefings.doubt(self.world[int(o)], self.world, rng, self.config.doubt) for o in rng.integers(len(self.world), size=5)]
+            items = qa.conversation(told, others, rng, self.config.sft.turns)
+            turns = [(item.question, item.answer) for item in items]
+            asked = prompts.talk(told, turns[:-1], turns[-1][0])
+            samples.append(self._sample(asked, turns[-1][1], int(row)))
+        return samples
+
+    def _sample(self, messages: list[prompts.Message], answer: str, row: int) -> sft.Sample:
+        said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+        return sft.Sample(llava.render([*messages, said]), row)
+
+
+def make(config: NanoRecipe, out: Path, **options: Any) -> NanoRun:
+    """Run every stage that is not done.
+
+    Args:
+        config: The recipe.
+        out: Folder of the run.
+        **options: ``device``, ``workers``, ``progress`` of :class:`NanoRun`.
+    """
+    run = NanoRun(config, out, **options)
+    for stage in ("pool", "encoder", "clip", "gallery", "tower", "llava"):
+        logger.info("stage %s", stage)
+        getattr(run, stage)
+    return run

@@ -1,0 +1,287 @@
+"""What speaks: a vision-language model behind one small protocol, in this process or at an endpoint.
+
+An engine looks at a picture once (:meth:`Engine.see`) and keeps what it saw; every later question reuses it. It talks
+(:meth:`Engine.complete`) and, where its vocabulary has the S2 tokens, says how probable each next S2 symbol is
+(:meth:`Engine.scorer`), which :mod:`gaea.decoding` turns into a belief. No size of model is known here: nano and a 7 B
+model from a hub go through the same lines.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from gaea import geotokens
+from gaea.decoding import NextToken
+from gaea.errors import MissingDependencyError, ModelError
+from gaea.hilbert import IntArray
+from gaea.prompts import Message, with_system
+from gaea.sphere import FloatArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sight:
+    """A picture as an engine holds it; opaque to everyone else."""
+
+    image: Image.Image
+    kept: dict[str, Any]
+
+
+class Engine(Protocol):
+    """Anything that can look at a picture and talk about it."""
+
+    name: str
+    has_geotokens: bool
+
+    def see(self, image: Image.Image) -> Sight:
+        """Look once; the result serves every later question."""
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
+        """The model's reply to a conversation about the picture, greedy.
+
+        Raises:
+            ModelError: The model cannot be reached or cannot take this input.
+        """
+
+    def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
+        """How probable each next S2 symbol is, after the conversation and a prefix of symbols.
+
+        Raises:
+            ModelError: The vocabulary has no S2 tokens.
+        """
+
+
+class TransformersEngine:
+    """Any LLaVA-class model that transformers loads, in this process.
+
+    Args:
+        model: A folder or a hub name.
+        adapter: A PEFT adapter (folder or hub name) put on top, or None.
+        device: Torch device.
+        quantize: ``4bit`` or ``8bit`` (bitsandbytes), or None.
+        system: Whether the system message is sent; nano was trained without one.
+
+    Raises:
+        ModelError: Not found, damaged, or the adapter belongs to another model.
+        MissingDependencyError: ``quantize`` without bitsandbytes.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        adapter: str | Path | None = None,
+        device: str = "cpu",
+        quantize: str | None = None,
+        system: bool = True,
+        name: str | None = None,
+    ) -> None:
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.name = name or str(model)
+        self._system = system
+        self._torch = torch
+        options: dict[str, Any] = {"dtype": torch.float32 if device == "cpu" else torch.bfloat16}
+        if quantize:
+            options |= {"quantization_config": _quantization(quantize), "device_map": device}
+        try:
+            self._processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
+            loaded = AutoModelForImageTextToText.from_pretrained(model, trust_remote_code=False, **options)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"'{model}' is not a model that can be loaded here: {_first_line(error)}") from error
+        if not quantize:
+            loaded = loaded.to(device)
+        self._core = loaded.model
+        self._model = loaded if adapter is None else _with_adapter(loaded, adapter)
+        self._model.eval()
+        self._seen = _remember_features(self._core)
+        tokenizer = self._processor.tokenizer
+        ids = tokenizer.convert_tokens_to_ids(list(geotokens.all_symbols()))
+        unknown = tokenizer.unk_token_id
+        self.has_geotokens = all(i is not None and i != unknown for i in ids)
+        self._symbol_ids = ids
+
+    def see(self, image: Image.Image) -> Sight:
+        """Prepare the picture; its features are computed with the first question and kept."""
+        return Sight(image, {})
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
+        """Greedy reply."""
+        inputs = self._inputs(messages, sight)
+        with self._torch.inference_mode():
+            out = self._model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        reply = out[0, inputs["input_ids"].shape[1] :]
+        return str(self._processor.tokenizer.decode(reply, skip_special_tokens=True)).strip()
+
+    def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
+        """Scores S2 symbols with the prompt's key-value cache computed once and shared."""
+        if not self.has_geotokens:
+            raise ModelError(f"{self.name} has no S2 tokens in its vocabulary: it can talk, but not point")
+        torch = self._torch
+        faces, digits = self._symbol_ids[:6], self._symbol_ids[6:22]
+        inputs = self._inputs(messages, sight)
+        opened = torch.full((1, 1), self._symbol_ids[22], device=inputs["input_ids"].device)
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], opened], 1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        with torch.inference_mode():
+            first = self._model(**inputs, use_cache=True)
+        prompt_length = inputs["input_ids"].shape[1]
+
+        def score(prefixes: IntArray) -> FloatArray:
+            n, length = prefixes.shape
+            if length == 0:
+                return _log_softmax(first.logits[:, -1, faces])
+            symbols = np.concatenate([np.array(faces)[prefixes[:, :1]], np.array(digits)[prefixes[:, 1:]]], 1)
+            cache = copy.deepcopy(first.past_key_values)
+            cache.batch_repeat_interleave(n)
+            with torch.inference_mode():
+                out = self._model(
+                    input_ids=torch.tensor(symbols, device=opened.device),
+                    attention_mask=torch.ones(n, prompt_length + length, dtype=torch.long, device=opened.device),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+            return _log_softmax(out.logits[:, -1, digits])
+
+        return score
+
+    def _inputs(self, messages: Sequence[Message], sight: Sight) -> Any:
+        whole = with_system(messages) if self._system else list(messages)
+        text = self._processor.apply_chat_template(whole, add_generation_prompt=True, tokenize=False)
+        inputs = self._processor(text=text, images=[sight.image], return_tensors="pt", add_special_tokens=False)
+        inputs = inputs.to(next(self._core.parameters()).device)
+        # The same tensors every time: the features that were computed from them are found again.
+        for key in [k for k in inputs if k.startswith(("pixel", "image_grid", "image_sizes"))]:
+            inputs[key] = sight.kept.setdefault(key, inputs[key])
+        return inputs
+
+
+class EndpointEngine:
+    """Any OpenAI-compatible server, such as vLLM; it talks, and pointing is left to the other locators.
+
+    Args:
+        url: Base URL, ending in ``/v1``.
+        model: Name of the served model; None takes the first that the server lists.
+        api_key: Sent as a bearer token where given.
+
+    Raises:
+        MissingDependencyError: httpx is not installed.
+        ModelError: The server cannot be reached or does not serve that model.
+    """
+
+    has_geotokens = False
+
+    def __init__(self, url: str, *, model: str | None = None, api_key: str | None = None, timeout: float = 120) -> None:
+        try:
+            import httpx
+        except ImportError as error:
+            raise MissingDependencyError("--engine URL needs httpx: pip install 'gaea-geo[serve]'") from error
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
+        served = [entry.get("id", "") for entry in self._call("GET", "models").get("data", [])]
+        if model is not None and model not in served:
+            raise ModelError(f"{url} does not serve '{model}'; it serves {', '.join(served) or 'nothing'}")
+        if not served:
+            raise ModelError(f"{url} serves no model")
+        self._model = model or served[0]
+        self.name = f"{self._model} at {url}"
+
+    def see(self, image: Image.Image) -> Sight:
+        """Pack the picture once as a PNG data URL."""
+        packed = io.BytesIO()
+        image.save(packed, "PNG")
+        return Sight(image, {"url": "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()})
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
+        """Greedy reply of the served model."""
+        body = {
+            "model": self._model,
+            "messages": [_for_endpoint(message, sight.kept["url"]) for message in with_system(messages)],
+            "max_tokens": max_new_tokens,
+            "temperature": 0,
+        }
+        choices = self._call("POST", "chat/completions", json=body).get("choices") or [{}]
+        reply = choices[0].get("message", {}).get("content")
+        if not isinstance(reply, str):
+            raise ModelError(f"{self.name} sent no text back")
+        return reply.strip()
+
+    def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
+        """Not available through this engine."""
+        raise ModelError(f"{self.name} is asked for text only; S2 tokens need the model in this process")
+
+    def _call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        import httpx
+
+        try:
+            reply = self._client.request(method, path, **body)
+            reply.raise_for_status()
+            content = reply.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise ModelError(f"no usable reply from {self._client.base_url}{path}: {_first_line(error)}") from error
+        return content if isinstance(content, dict) else {}
+
+
+def _for_endpoint(message: Message, url: str) -> Message:
+    parts = [
+        {"type": "image_url", "image_url": {"url": url}} if part["type"] == "image" else part
+        for part in message["content"]
+    ]
+    return {"role": message["role"], "content": parts}
+
+
+def _with_adapter(model: Any, adapter: str | Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"'{adapter}' is not an adapter for this model: {_first_line(error)}") from error
+
+
+def _quantization(bits: str) -> Any:
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise MissingDependencyError("--quantize needs bitsandbytes: pip install 'gaea-geo[quantize]'")
+    kept = ["vision_tower", "multi_modal_projector", "lm_head"]
+    if bits == "4bit":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=kept)
+    if bits == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
+    raise ModelError(f"--quantize {bits}: expected 4bit or 8bit")
+
+
+def _remember_features(core: Any) -> Any:
+    """Keep the picture's features for as long as its pixels live, so that later questions skip the tower."""
+    from torch.utils.weak import WeakTensorKeyDictionary
+
+    seen = WeakTensorKeyDictionary()
+    compute = core.get_image_features
+
+    def get_image_features(pixel_values: Any, *args: Any, **options: Any) -> Any:
+        if pixel_values not in seen:
+            seen[pixel_values] = compute(pixel_values, *args, **options)
+        return seen[pixel_values]
+
+    core.get_image_features = get_image_features
+    return seen
+
+
+def _log_softmax(logits: Any) -> FloatArray:
+    return np.asarray(logits.float().log_softmax(-1).cpu().numpy(), np.float64)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

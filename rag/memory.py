@@ -1,0 +1,54 @@
+"""The gallery as an assistant uses it: a picture goes in, its geotagged neighbours come out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from PIL import Image
+
+from gaea.locate.neighbours import Neighbours
+from gaea.rag.encoder import Encoder
+from gaea.rag.gallery import Gallery
+from gaea.rag.neighbours import Exclusion, find
+from gaea.rag.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryMemory:
+    """An encoder, the rows it encoded, and a store that finds them again.
+
+    Raises:
+        GalleryError: The gallery was built by another encoder.
+    """
+
+    encoder: Encoder
+    gallery: Gallery
+    store: Store
+    k: int = 64
+    k_dissimilar: int = 2
+    k_hard: int = 2
+
+    def __post_init__(self) -> None:
+        self.gallery.check_encoder(self.encoder)
+
+    @property
+    def name(self) -> str:
+        """The gallery's source and size."""
+        return f"{self.gallery.meta.source} ({len(self.gallery):,} places)"
+
+    def recall(self, image: Image.Image, *, exclude: Exclusion | None = None) -> Neighbours:
+        """The neighbours of one picture.
+
+        Args:
+            image: RGB.
+            exclude: Leave out what lies near a place; for protocols that forbid looking too close.
+        """
+        return find(
+            self.encoder.encode([image])[0],
+            self.store,
+            self.gallery,
+            k_similar=self.k,
+            k_dissimilar=self.k_dissimilar,
+            k_hard=self.k_hard,
+            exclude=exclude,
+        )
