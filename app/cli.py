@@ -1,0 +1,149 @@
+"""The ``gaea`` command: reads the arguments, runs one subcommand, and turns failures into one line.
+
+Nothing heavy is imported here, so that help and version come at once; each subcommand loads what it needs. Answers go
+to standard output, everything else to standard error. Exit status: 0, or 2 after one line saying what is wrong and
+what to do, or 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from gaea import __version__
+from gaea.app import terminal
+from gaea.errors import GaeaError, InputError
+
+DEFAULT_QUESTION = "Where is this?"
+INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
+
+_COMMANDS = {
+    "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
+    "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
+    "demo": ("gaea.app.demo", "ask three questions about a picture of the Earth from orbit, or about your photo"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments after the program's name; those of the process if left out.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        args = _parsed(sys.argv[1:] if argv is None else argv)
+        _quieten_libraries()
+        terminal.settle_encoding(utf8=getattr(args, "json", False))
+        status: int = importlib.import_module(_COMMANDS[args.command][0]).run(args)
+        sys.stdout.flush()
+    except GaeaError as error:
+        terminal.complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        terminal.complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        terminal.abandon_stdout()
+        return PIPE_CLOSED
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, with help for every part."""
+    root = _Parser(prog="gaea", description="Ask a photo where it is, and get an answer you can check.")
+    root.add_argument("--version", action="version", version=f"gaea {__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    added = {
+        name: commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        for name, (_, purpose) in _COMMANDS.items()
+    }
+    _add_ask(added["ask"])
+    _add_doctor(added["doctor"])
+    _add_demo(added["demo"])
+    return root
+
+
+def _add_ask(command: argparse.ArgumentParser) -> None:
+    command.add_argument("photo", metavar="PHOTO", help="file of the photo, or - to read it from standard input")
+    command.add_argument(
+        "question",
+        metavar="QUESTION",
+        nargs="*",
+        default=[],
+        help=f"one or more questions, asked in one conversation (default: {DEFAULT_QUESTION})",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON; of several answers, one object a line")
+    command.add_argument("--guess", action="store_true", help="give the most probable point even when unsure")
+    command.add_argument("--html", metavar="FILE", help="also write a page with map, region and evidence")
+    command.add_argument("--geojson", metavar="FILE", help="also write point, regions and evidence as GeoJSON")
+    _add_settings(command)
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_demo(command: argparse.ArgumentParser) -> None:
+    picture = command.add_mutually_exclusive_group()
+    picture.add_argument("--place", metavar="LAT,LON", help="where to cut the picture, in degrees")
+    picture.add_argument("--photo", metavar="FILE", help="use this photo instead of a picture from orbit")
+    command.add_argument(
+        "--width-km", metavar="KM", type=float, help="width of the picture from orbit on the ground (default: 400)"
+    )
+    _add_settings(command)
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", metavar="MODEL", help="folder or hub name of a model (default: the shipped nano)")
+    command.add_argument("--adapter", metavar="ADAPTER", help="folder or hub name of a LoRA adapter for the model")
+    command.add_argument("--engine", metavar="URL", help="OpenAI-compatible endpoint that runs the model")
+    command.add_argument("--index", metavar="INDEX", help="gallery to compare with, or none (default: the shipped one)")
+    command.add_argument("--store", metavar="STORE", help="where vectors are searched: chroma (default) or memory")
+    command.add_argument("--device", metavar="DEVICE", help="torch device, such as cpu or cuda:0")
+    command.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse, forgiving two things that argparse does not: ``--place -33.9,151.2``, and options between questions."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--place" and re.match(r"-[\d.]", argument):
+            joined[-1] = f"--place={argument}"
+        else:
+            joined.append(argument)
+    root = parser()
+    args, rest = root.parse_known_args(joined)
+    if args.command == "ask" and not any(argument.startswith("-") for argument in rest):
+        args.question = [*args.question, *rest] or [DEFAULT_QUESTION]
+    elif rest:
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
+def _quieten_libraries() -> None:
+    """Libraries speak through Python's warnings and their own bars; none of it is for this command's user."""
+    import warnings
+
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
