@@ -1,0 +1,156 @@
+"""The house rules: what is light stays light, what is named exists, and what is documented runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gaea
+from gaea.app import cli
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+README = ROOT / "README.md"
+
+
+def in_a_process(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    actions = cli.parser()._actions
+    (subparsers,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
+    return dict(subparsers.choices)
+
+
+def documented_lines() -> Iterator[str]:
+    """Commands in the fenced ``sh`` blocks of the README, continued lines joined, comments cut off."""
+    if not README.is_file():
+        return
+    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = re.sub(r"(^|\s)#.*", "", line.removeprefix("$ ")).strip()
+            if command:
+                yield command
+
+
+def test_importing_gaea_loads_no_framework() -> None:
+    heavy = "torch", "transformers", "numpy", "PIL", "chromadb"
+    assert in_a_process(f"import sys, gaea; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_importing_any_module_does_nothing_else() -> None:
+    """No data is read, no file written, no connection made, no logging set up and no device picked."""
+    program = f"""
+import importlib, logging, pkgutil, sys
+import gaea
+done = []
+root = {str(ROOT)!r}
+def watch(event, args):
+    if event in ("socket.connect", "subprocess.Popen"):
+        done.append((event, args))
+    elif event == "open" and isinstance(args[0], str) and args[0].startswith(root) and "/.venv/" not in args[0]:
+        reads_code = args[0].endswith((".py", ".pyc")) or ".pyc." in args[0]
+        if not reads_code:
+            done.append((event, args[0]))
+rooms = ["gaea", "gaea.locate", "gaea.rag", "gaea.app", "gaea.finetune", "gaea.eval"]
+modules = []
+for room in rooms:
+    package = importlib.import_module(room)
+    modules += [f"{{room}}.{{found.name}}" for found in pkgutil.iter_modules(package.__path__)]
+sys.addaudithook(watch)
+for module in modules:
+    if not module.endswith("__main__"):
+        importlib.import_module(module)
+assert not logging.getLogger().handlers, logging.getLogger().handlers
+assert "torch" not in sys.modules or not sys.modules["torch"].cuda.is_initialized()
+assert len(modules) > 40, modules
+print(done)
+"""
+    assert in_a_process(program) == "[]"
+
+
+def test_every_command_and_option_has_help() -> None:
+    assert {"ask", "doctor", "demo"} <= set(commands())
+    for name, command in commands().items():
+        assert command.description, name
+        for action in command._actions:
+            assert action.help, f"gaea {name} {action.option_strings or action.dest}"
+        assert command.format_help().startswith(f"usage: gaea {name}")
+
+
+def test_every_make_target_has_help() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):.*##", makefile, re.M))
+    (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, re.M)
+    assert targets == set(phony.split())
+    assert {"demo", "test", "lint", "bench", "help"} <= targets
+
+
+@pytest.mark.skipif(not README.is_file(), reason="there is no README in this copy")
+def test_documented_commands_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    known = commands()
+    seen = set()
+    for line in documented_lines():
+        for words in (part.split() for part in re.split(r"&&|\||;", line)):
+            program = Path(words[0]).name if words else ""
+            if program == "make":
+                assert {word for word in words[1:] if "=" not in word and not word.startswith("-")} <= targets, line
+            elif program == "gaea" and len(words) > 1 and not words[1].startswith("-"):
+                assert words[1] in known, line
+                options = {option for action in known[words[1]]._actions for option in action.option_strings}
+                asked = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
+                assert asked <= options, line
+            seen.add(program)
+    assert {"make", "gaea"} <= seen, "the README shows both doors"
+
+
+def test_every_dependency_says_why_it_is_here() -> None:
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    listed = list(PROJECT["project"]["dependencies"])
+    listed += [item for extra in PROJECT["project"]["optional-dependencies"].values() for item in extra]
+    for requirement in listed:
+        if requirement.startswith("gaea-geo"):
+            continue
+        found = [line for line in lines if f'"{requirement}"' in line]
+        assert found, requirement
+        assert any("# " in line and len(line.rpartition("# ")[2].split()) > 1 for line in found), requirement
+
+
+def test_one_version_everywhere() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert PROJECT["project"]["version"] == gaea.__version__
+    assert f"\nversion: {gaea.__version__}\n" in citation
+
+
+def test_every_folder_of_code_is_a_listed_package() -> None:
+    """A nested package that is not listed is left out of the wheel in silence."""
+    mapping = PROJECT["tool"]["setuptools"]["package-dir"]
+    found = set()
+    for package, folder in mapping.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            found.add(".".join([package, *init.parent.relative_to(ROOT / folder).parts]))
+    assert found <= set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_type_checkers_find_every_room() -> None:
+    for package, folder in PROJECT["tool"]["setuptools"]["package-dir"].items():
+        if package != "gaea":
+            link = ROOT / "typings" / Path(*package.split("."))
+            assert link.resolve() == ROOT / folder, f"{link} must point to {folder}"
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    for folder in PROJECT["tool"]["setuptools"]["package-dir"].values():
+        for module in (ROOT / folder).rglob("*.py"):
+            assert module.stem not in {"utils", "helpers", "misc", "common"}, module
