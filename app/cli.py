@@ -111,8 +111,10 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--adapter", metavar="ADAPTER", help="folder or hub name of a LoRA adapter for the model")
     command.add_argument("--engine", metavar="URL", help="OpenAI-compatible endpoint that runs the model")
     command.add_argument("--index", metavar="INDEX", help="gallery to compare with, or none (default: the shipped one)")
+    command.add_argument("--encoder", metavar="ENCODER", help="folder or open_clip name of the index's encoder")
     command.add_argument("--store", metavar="STORE", help="where vectors are searched: chroma (default) or memory")
     command.add_argument("--device", metavar="DEVICE", help="torch device, such as cpu or cuda:0")
+    command.add_argument("--quantize", metavar="BITS", help="load the model in 4bit or 8bit (bitsandbytes)")
     command.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 

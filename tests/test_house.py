@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import gaea
 from gaea.app import cli
@@ -154,3 +158,27 @@ def test_no_module_is_named_for_nothing() -> None:
     for folder in PROJECT["tool"]["setuptools"]["package-dir"].values():
         for module in (ROOT / folder).rglob("*.py"):
             assert module.stem not in {"utils", "helpers", "misc", "common"}, module
+
+
+def test_every_package_that_is_imported_is_asked_for() -> None:
+    """Nothing may work only because something else happens to bring it along."""
+    asked = [*PROJECT["project"]["dependencies"]]
+    asked += [item for extra in PROJECT["project"]["optional-dependencies"].values() for item in extra]
+    names = {canonicalize_name(Requirement(item).name) for item in asked}
+    brought_by = packages_distributions()
+    for folder in PROJECT["tool"]["setuptools"]["package-dir"].values():
+        for module in (ROOT / folder).rglob("*.py"):
+            for imported in imports_of(module) - sys.stdlib_module_names - {"gaea"}:
+                distributions = {canonicalize_name(name) for name in brought_by.get(imported, [imported])}
+                assert distributions & names, f"{module.relative_to(ROOT)} imports {imported}"
+
+
+def imports_of(module: Path) -> set[str]:
+    """Names of the packages that a module imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
