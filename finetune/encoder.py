@@ -4,8 +4,11 @@ A picture's unit embedding is compared with one learned prototype per S2 cell (a
 classification of the continent-scale paper, arXiv 2510.26795). The target is not one cell but a mixture of two
 exponential kernels on the sphere, so that a near miss costs less than a far one; a second term asks the same of the
 coarse ancestors. Prototypes start as a smooth random function of their place (random Fourier features), so that
-neighbouring cells begin alike and learn together: with independent starts the loss fell by half as much in the first
-steps (docs/experiments.md).
+neighbouring cells begin alike and learn together.
+
+Two towers go through the same loop: the retrieval trunk (:mod:`gaea.rag.orbitnet`), whose fixed statistics are
+computed once per crop, and the language model's vision transformer, which sees pictures, augmented anew each time, and
+may also imitate the first.
 """
 
 from __future__ import annotations
@@ -17,16 +20,17 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gaea.finetune.augment import AugmentConfig, augment
-from gaea.finetune.crops import CropConfig, Crops
+from gaea.finetune.crops import Crops
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaea import cells
+from gaea.rag.orbitnet import OrbitNet, fit_stems
 from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
 logger = logging.getLogger(__name__)
@@ -39,65 +43,153 @@ class EncoderConfig:
     """One tower's architecture and schedule.
 
     Attributes:
-        arch: ``resnet`` (CLIP's modified ResNet, for retrieval) or ``vit`` (for the language model's tower).
-        layers: Blocks per stage (resnet) or one number (vit).
-        width: Channels of the first stage, or of every token.
+        arch: ``orbit`` (the retrieval trunk) or ``vit`` (the language model's tower).
+        filters: Fixed filters per scale (orbit).
+        width: Width of the learned layers, or of every token.
+        layers: Transformer blocks (vit).
         patch_size: Pixels per token (vit).
         image_size: Side of the input, pixels.
         embed_dim: Length of the embedding that is compared with prototypes.
-        pool: Number of crops rendered once and revisited.
+        dropout: Between the learned layers (orbit).
         steps: Optimiser steps.
         batch_size: Pictures per step.
         learning_rate: Held after a warm-up, then lowered to nothing over the last ``decay`` of the steps.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's, on matrices.
+        decay: Share of the steps in which the learning rate falls.
         level: S2 level of the prototypes.
         coarse_level: Level of the second classification term.
         near_km: Length of the narrow target kernel.
         far_km: Length of the wide one.
-        decay: Share of the steps in which the learning rate falls.
+        far_share: Weight of the wide one.
         distill_weight: Weight of the cosine to a teacher's embedding, where one is given.
+        checkpoint_every: Steps between checkpoints.
+        seed: Of weights, batches and augmentation.
+        augment: What pictures are put through.
     """
 
-    arch: str = "resnet"
-    layers: tuple[int, ...] = (2, 2, 2, 1)
-    width: int = 32
+    arch: str = "orbit"
+    filters: int = 320
+    width: int = 1024
+    layers: int = 6
     patch_size: int = 16
     image_size: int = 96
     embed_dim: int = 128
-    pool: int = 150_000
-    steps: int = 6000
-    batch_size: int = 128
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
+    dropout: float = 0.3
+    steps: int = 8000
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    decay: float = 0.6
     level: int = 6
     coarse_level: int = 3
     near_km: float = 50.0
     far_km: float = 300.0
-    decay: float = 0.35
+    far_share: float = 0.35
     distill_weight: float = 0.0
     checkpoint_every: int = 500
     seed: int = 0
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-    crops: CropConfig = dataclasses.field(default_factory=CropConfig)
 
 
 def build_tower(config: EncoderConfig) -> nn.Module:
     """The vision tower exactly as open_clip builds it, with random weights."""
-    from open_clip.modified_resnet import ModifiedResNet
+    if config.arch == "orbit":
+        return OrbitNet(config.embed_dim, config.filters, config.width, config.dropout)
     from open_clip.transformer import VisionTransformer
 
-    if config.arch == "resnet":
-        heads = config.width * 32 // 64
-        return ModifiedResNet(list(config.layers), config.embed_dim, heads, config.image_size, config.width)
     return VisionTransformer(
         image_size=config.image_size,
         patch_size=config.patch_size,
         width=config.width,
-        layers=config.layers[0],
+        layers=config.layers,
         heads=config.width // 64,
         mlp_ratio=4.0,
         output_dim=config.embed_dim,
     )
+
+
+class Inputs(Protocol):
+    """What a tower is fed: drawn by row, with the places beside it."""
+
+    lat: np.ndarray
+    lon: np.ndarray
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Inputs of these rows, on the CPU."""
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """(n, embed_dim) outputs of the tower, not yet normalised."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Crops, put through another frame, sky and camera each time they are drawn."""
+
+    crops: Crops
+    image_size: int
+    augment: AugmentConfig
+
+    @property
+    def lat(self) -> np.ndarray:
+        """Degrees."""
+        return self.crops.lat
+
+    @property
+    def lon(self) -> np.ndarray:
+        """Degrees."""
+        return self.crops.lon
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Normalised pictures."""
+        x = torch.from_numpy(self.crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255)
+        return disturbed(x, self.image_size, self.augment, rng)
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """Through the whole tower."""
+        return tower(batch)  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What the trunk's fixed filters saw of every crop, computed once."""
+
+    values: Tensor
+    lat: np.ndarray
+    lon: np.ndarray
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Their statistics; nothing is drawn."""
+        del rng
+        return self.values[torch.from_numpy(rows)].float()
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """Through the learned layers."""
+        return tower.from_statistics(batch)  # type: ignore[operator,no-any-return]
+
+
+def gather_statistics(tower: OrbitNet, crops: Crops, config: EncoderConfig, *, device: str = "cpu") -> Tensor:
+    """(n, num_statistics) fp16 of every crop, each disturbed once."""
+    out = torch.empty(len(crops), tower.num_statistics, dtype=torch.float16)
+    tower = tower.to(device).eval()
+    for i in range(0, len(crops), 256):
+        rng = np.random.default_rng((config.seed, 1, i))
+        x = torch.from_numpy(crops.images_NHWC[i : i + 256]).permute(0, 3, 1, 2).float().div_(255)
+        x = disturbed(x, config.image_size, config.augment, rng).to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            out[i : i + 256] = tower.statistics(x).half().cpu()
+    return out
+
+
+def prepare_orbit(crops: Crops, config: EncoderConfig, *, device: str = "cpu") -> tuple[OrbitNet, Statistics]:
+    """Fit the trunk's filters to the crops, and see every crop through them once."""
+    tower = build_tower(config)
+    assert isinstance(tower, OrbitNet)
+    rows = np.linspace(0, len(crops) - 1, min(len(crops), 10_000)).astype(int)
+    sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
+    fit_stems(tower, sample, torch.Generator().manual_seed(config.seed))
+    values = gather_statistics(tower, crops, config, device=device)
+    tower.fix_standard(values[torch.randperm(len(values))[:20_000]].float())
+    return tower, Statistics(values, crops.lat, crops.lon)
 
 
 class PlaceClassifier(nn.Module):
@@ -115,7 +207,7 @@ class PlaceClassifier(nn.Module):
         waves = torch.cat([torch.randn(3, half) * 2, torch.randn(3, config.embed_dim - half) * 5], 1)
         phases = torch.rand(config.embed_dim) * 2 * math.pi
         self.prototypes = nn.Parameter(torch.cos(self.centres @ waves + phases) / config.embed_dim**0.5)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(16.0)))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
 
     def embed(self, images_NCHW: Tensor) -> Tensor:
         """(n, embed_dim) unit embeddings of normalised pictures."""
@@ -133,15 +225,17 @@ def normalise(images_NCHW: Tensor) -> Tensor:
     return (images_NCHW - mean) / std
 
 
-def soft_targets(xyz: Tensor, centres: Tensor, near_km: float, far_km: float) -> Tensor:
-    """(n, cells) target distribution: 0.65 of a narrow and 0.35 of a wide exponential kernel of distance."""
+def soft_targets(xyz: Tensor, centres: Tensor, config: EncoderConfig) -> Tensor:
+    """(n, cells) target distribution: a narrow and a wide exponential kernel of distance, mixed."""
     distance = torch.arccos((xyz @ centres.T).clamp(-1, 1)) * EARTH_RADIUS_KM
-    return 0.65 * F.softmax(-distance / near_km, 1) + 0.35 * F.softmax(-distance / far_km, 1)
+    near, far = F.softmax(-distance / config.near_km, 1), F.softmax(-distance / config.far_km, 1)
+    return torch.lerp(near, far, config.far_share)
 
 
-def train(  # noqa: PLR0915 - one loop, read from top to bottom
+def train(
     config: EncoderConfig,
-    crops: Crops,
+    tower: nn.Module,
+    inputs: Inputs,
     validation: Crops,
     folder: Path,
     *,
@@ -152,74 +246,79 @@ def train(  # noqa: PLR0915 - one loop, read from top to bottom
     """Train one tower, or go on from the checkpoint in ``folder``.
 
     Args:
-        config: What to build and how long to train.
-        crops: Training pictures.
+        config: How long to train, and towards what.
+        tower: From :func:`build_tower` or :func:`prepare_orbit`.
+        inputs: Training inputs and their places.
         validation: Pictures of held-out blocks, for the log only.
         folder: Where checkpoints and ``log.jsonl`` go.
         device: Torch device.
-        teacher: (n, embed_dim) embeddings of ``crops`` to be imitated, where ``distill_weight`` > 0.
+        teacher: (n, embed_dim) unit embeddings of the inputs to be imitated, where ``distill_weight`` > 0.
         progress: A tqdm-like wrapper for the step counter.
 
     Returns:
         The trained classifier, in evaluation mode.
     """
     torch.manual_seed(config.seed)
-    ids = np.unique(cells.from_latlon(crops.lat.astype(float), crops.lon.astype(float), config.level))
-    model = PlaceClassifier(build_tower(config), ids, config).to(device)
-    if config.arch == "resnet":
-        model = model.to(memory_format=torch.channels_last)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
-    xyz = torch.tensor(to_xyz(crops.lat.astype(float), crops.lon.astype(float)), dtype=torch.float32, device=device)
+    lat, lon = inputs.lat.astype(float), inputs.lon.astype(float)
+    model = PlaceClassifier(tower, np.unique(cells.from_latlon(lat, lon, config.level)), config).to(device)
+    optimiser = _optimiser(model, config)
+    xyz = torch.tensor(to_xyz(lat, lon), dtype=torch.float32, device=device)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "checkpoint.pt"
-    first = 0
-    if kept.exists():
-        state = torch.load(kept, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-        logger.info("resumed %s at step %d", folder.name, first)
-    started = time.monotonic()
-    steps = range(first, config.steps)
+    first = _resume(kept, model, optimiser, device)
+    started, steps = time.monotonic(), range(first, config.steps)
+    model.train()
     for step in progress(steps, initial=first, total=config.steps) if progress else steps:
         rng = np.random.default_rng((config.seed, step))  # a resumed run draws what an unbroken one would have
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rows = np.sort(rng.choice(len(crops), config.batch_size, replace=False))
-        pictures = crops.images_NHWC[rows]
-        x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
-        x = normalise(augment(_jitter_frame(x, rng, config.image_size), config.augment, generator))
-        at = xyz[torch.from_numpy(rows).to(device)]
+        rows = rng.integers(len(lat), size=config.batch_size)
+        x = inputs.batch(rows, rng).to(device)
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, config.steps, config.decay)
+            group["lr"] = group["peak"] * _schedule(step, config.steps, config.decay)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            raw = model.tower(x.contiguous(memory_format=torch.channels_last) if config.arch == "resnet" else x)
+            raw = inputs.forward(model.tower, x)
         z = F.normalize(raw.float(), dim=-1)
-        target = soft_targets(at, model.centres, config.near_km, config.far_km)
-        loss = _cell_loss(model, z, target)
+        loss = _cell_loss(model, z, soft_targets(xyz[torch.from_numpy(rows)], model.centres, config))
         if teacher is not None:
             wanted = teacher[torch.from_numpy(rows)].to(device).float()
             loss = loss + config.distill_weight * (1 - (z * wanted).sum(-1)).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        last = step + 1 == config.steps
-        if (step + 1) % config.checkpoint_every == 0 or last:
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             record = {"step": step + 1, "loss": round(loss.item(), 4), "seconds": round(time.monotonic() - started, 1)}
             record |= evaluate(model, validation)
             with (folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
             partial = kept.with_suffix(".part")
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
-            torch.save(state, partial)
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, partial)
             partial.replace(kept)
             logger.info("%s %s", folder.name, record)
     return model.eval()
+
+
+def _optimiser(model: PlaceClassifier, config: EncoderConfig) -> torch.optim.Optimizer:
+    learned = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rate, scale = config.learning_rate, [p for name, p in learned if name == "log_scale"]
+    decayed = [p for name, p in learned if p.ndim > 1]
+    plain = [p for name, p in learned if p.ndim <= 1 and name != "log_scale"]
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
+            {"params": plain, "peak": rate, "weight_decay": 0.0},
+            {"params": scale, "peak": 5 * rate, "weight_decay": 0.0},
+        ],
+        lr=rate,
+    )
+
+
+def _resume(kept: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> int:
+    if not kept.exists():
+        return 0
+    state = torch.load(kept, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    logger.info("resumed %s at step %d", kept.parent.name, state["step"])
+    return int(state["step"])
 
 
 def evaluate(model: PlaceClassifier, crops: Crops) -> dict[str, float]:
@@ -258,6 +357,12 @@ def _cell_loss(model: PlaceClassifier, z: Tensor, target: Tensor) -> Tensor:
     coarse_target = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, target)
     coarse_p = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, log_p.exp())
     return fine - 0.5 * (coarse_target * coarse_p.clamp(min=1e-8).log()).sum(1).mean()
+
+
+def disturbed(images_NCHW: Tensor, size: int, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Another frame, sky and camera; normalised."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    return normalise(augment(_jitter_frame(images_NCHW, rng, size), config, generator))
 
 
 def _jitter_frame(images_NCHW: Tensor, rng: np.random.Generator, size: int) -> Tensor:

@@ -99,7 +99,9 @@ def _cut(job: tuple) -> tuple[np.ndarray, np.ndarray]:
     pictures, kept = [], []
     for lat, lon in pairs:
         view = View(float(lat), float(lon), width)
-        if not source.has_detail(view.lat, view.lon) or footprint_parts(view.lat, view.lon, view.reach_km) != {Part.TRAIN}:
+        if not source.has_detail(view.lat, view.lon) or footprint_parts(view.lat, view.lon, view.reach_km) != {
+            Part.TRAIN
+        }:
             continue
         picture = source.render(view, size)
         if picture is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterable
@@ -74,6 +75,17 @@ def train_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
     fast.add_tokens(list(symbols), special_tokens=False)
     fast.chat_template = TEMPLATE
     return fast
+
+
+def closing(tokenizer: Any) -> Any:
+    """The same vocabulary for a text tower: sentences are opened, closed, and padded on the right."""
+    from tokenizers.processors import TemplateProcessing
+
+    twin = copy.deepcopy(tokenizer)
+    marks = [(mark, twin.convert_tokens_to_ids(mark)) for mark in ("<s>", "</s>")]
+    twin.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
+    twin.padding_side = "right"
+    return twin
 
 
 def build_processor(tokenizer: Any, shape: LlavaShape) -> Any:
@@ -182,11 +194,8 @@ def load_tower(model: Any, open_clip_tower: Any) -> None:
 
 def save(model: Any, processor: Any, folder: Path) -> None:
     """Write weights as fp16 safetensors with config, tokenizer and processor."""
-    import torch
-
     folder.mkdir(parents=True, exist_ok=True)
-    half = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=half)
+    model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
 
 

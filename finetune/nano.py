@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from gaea.geotokens import to_text
 from gaea.locate.neighbours import Neighbour
 from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, folder_fingerprint
 from gaea.rag.gallery import Gallery, GalleryMeta
+from gaea.rag.orbitnet import NAME as ORBITNET
 from gaea.sphere import great_circle_km
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,13 @@ class NanoRun:
     """One run of the recipe in one folder; stages are properties that read what is done and make what is not."""
 
     def __init__(
-        self, config: NanoRecipe, out: Path, *, device: str = "cpu", workers: int = 2, progress: Callable[..., Any] | None = None
+        self,
+        config: NanoRecipe,
+        out: Path,
+        *,
+        device: str = "cpu",
+        workers: int = 2,
+        progress: Callable[..., Any] | None = None,
     ) -> None:
         self.config, self.out, self.device, self.workers, self.progress = config, out, device, workers, progress
         recipe.save(config, out / "recipe.json")
@@ -75,8 +83,14 @@ class NanoRun:
     def pool(self) -> Crops:
         """Training crops: two views of every place."""
         first, second = draw_pool(
-            self.config.imagery, self.config.cache, Part.TRAIN, self.config.pool, self.config.crops,
-            self.config.seed, self.out / "pool", self.workers,
+            self.config.imagery,
+            self.config.cache,
+            Part.TRAIN,
+            self.config.pool,
+            self.config.crops,
+            self.config.seed,
+            self.out / "pool",
+            self.workers,
         )
         images = np.concatenate([first.images_NHWC, second.images_NHWC])
         return Crops(images, *np.concatenate([first.rows(), second.rows()]).T)
@@ -95,7 +109,7 @@ class NanoRun:
     @cached_property
     def tower(self) -> nn.Module:
         """The language model's vision tower, taught by places and by the encoder."""
-        return self._trained("tower", self.config.tower, self._pool_embeddings)
+        return self._trained("tower", self.config.tower, lambda: self._pool_embeddings)
 
     @cached_property
     def clip(self) -> Path:
@@ -113,8 +127,12 @@ class NanoRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             told = self.config.gallery
             meta = GalleryMeta(
-                "gaea-nano-clip", folder_fingerprint(self.clip), self.config.encoder.embed_dim,
-                told.source, told.credit, told.licence,
+                "gaea-nano-clip",
+                folder_fingerprint(self.clip),
+                self.config.encoder.embed_dim,
+                told.source,
+                told.credit,
+                told.licence,
             )
             size = self.config.encoder.image_size
             made = gallery.build(told, self.config.imagery, self.config.cache, size, self._embed, meta, self.workers)
@@ -159,76 +177,107 @@ class NanoRun:
         tower = self.encoder
 
         def unit(x: Tensor) -> Tensor:
-            return nn.functional.normalize(tower(x.contiguous(memory_format=torch.channels_last)).float(), dim=-1)
+            return nn.functional.normalize(tower(x).float(), dim=-1)
 
         return encoder.embed(unit, images_NHWC, self.device)
 
-    def _trained(self, name: str, config: encoder.EncoderConfig, teacher: Tensor | None) -> nn.Module:
+    def _trained(self, name: str, config: encoder.EncoderConfig, teacher: Callable[[], Tensor] | None) -> nn.Module:
         done = self.out / name / "tower.pt"
         tower = encoder.build_tower(config)
         if not done.exists():
+            inputs: encoder.Inputs = encoder.Pictures(self.pool, config.image_size, config.augment)
+            if config.arch == "orbit":
+                tower, inputs = self._statistics(config)
             model = encoder.train(
-                config, self.pool, self.validation, self.out / name,
-                device=self.device, teacher=teacher if config.distill_weight else None, progress=self.progress,
+                config,
+                tower,
+                inputs,
+                self.validation,
+                self.out / name,
+                device=self.device,
+                teacher=teacher() if teacher else None,
+                progress=self.progress,
             )
             torch.save(model.tower.state_dict(), done)
         tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
         return tower.to(self.device).eval()
+
+    def _statistics(self, config: encoder.EncoderConfig) -> tuple[nn.Module, encoder.Statistics]:
+        """The trunk with its filters fitted, and what they see of the pool; kept between runs."""
+        kept = self.out / "statistics.pt"
+        if not kept.exists():
+            tower, seen = encoder.prepare_orbit(self.pool, config, device=self.device)
+            torch.save({"tower": tower.state_dict(), "values": seen.values}, kept)
+        state = torch.load(kept, map_location="cpu", weights_only=True)
+        tower = encoder.build_tower(config)
+        tower.load_state_dict(state["tower"])
+        return tower, encoder.Statistics(state["values"], self.pool.lat, self.pool.lon)
 
     def _make_clip(self, folder: Path) -> None:
         import open_clip
         from safetensors.torch import save_file
 
         config, text = self.config.encoder, self.config.captions
-        vision: dict[str, Any] = {"image_size": config.image_size, "width": config.width}
-        vision |= {"layers": list(config.layers), "head_width": 64}
-        if config.arch == "vit":
-            vision |= {"layers": config.layers[0], "patch_size": config.patch_size}
+        vision: dict[str, Any] = {"image_size": config.image_size}
+        if config.arch == "orbit":
+            vision |= {"timm_model_name": ORBITNET, "timm_pool": "", "timm_proj": ""}
+        else:
+            vision |= {
+                "width": config.width,
+                "layers": config.layers,
+                "head_width": 64,
+                "patch_size": config.patch_size,
+            }
+        words = {
+            "context_length": text.context,
+            "vocab_size": len(self.tokenizer),
+            "width": text.width,
+            "heads": text.heads,
+            "layers": text.layers,
+            "pool_type": "eos",
+            "eos_id": self.tokenizer.eos_token_id,
+        }
         model_cfg = {
             "embed_dim": config.embed_dim,
             "vision_cfg": vision,
-            "text_cfg": {
-                "context_length": text.context, "vocab_size": len(self.tokenizer), "width": text.width,
-                "heads": text.heads, "layers": text.layers, "hf_tokenizer_name": "tokenizer",
-                "tokenizer_kwargs": {"clean": "whitespace"},
-            },
+            "text_cfg": words | {"hf_tokenizer_name": "tokenizer", "tokenizer_kwargs": {"clean": "whitespace"}},
         }
         preprocess = {
-            "mean": list(encoder.MEAN), "std": list(encoder.STD), "interpolation": "bicubic", "resize_mode": "squash",
+            "mean": list(encoder.MEAN),
+            "std": list(encoder.STD),
+            "interpolation": "bicubic",
+            "resize_mode": "squash",
         }
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save_pretrained(folder)
-        (folder / CONFIG_FILE).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": preprocess}, indent=2) + "\n")
-        cut = {k: v for k, v in model_cfg["text_cfg"].items() if k not in ("hf_tokenizer_name", "tokenizer_kwargs")}  # type: ignore[attr-defined]
-        clip = open_clip.CLIP(config.embed_dim, vision, cut)
-        clip.visual.load_state_dict(self.encoder.state_dict())
-        pad = self.tokenizer.pad_token_id
-
-        def tokenize(texts: list[str]) -> Tensor:
-            rows = self.tokenizer(texts, padding="max_length", truncation=True, max_length=text.context, padding_side="right")
-            ids = torch.tensor(rows["input_ids"])
-            ends = (ids != pad).sum(1).clamp(max=text.context - 1)
-            ids[torch.arange(len(ids)), ends] = self.tokenizer.eos_token_id
-            return ids
-
-        losses = captions.train(clip, tokenize, self._pool_embeddings[: len(self.world)].float(), self.world, text)
+        llava.closing(self.tokenizer).save_pretrained(folder)
+        told = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
+        (folder / CONFIG_FILE).write_text(json.dumps(told, indent=2) + "\n")
+        clip = open_clip.CLIP(config.embed_dim, vision, words)
+        trunk = clip.visual.trunk if config.arch == "orbit" else clip.visual
+        trunk.load_state_dict(self.encoder.state_dict())
+        tokenize = open_clip.tokenizer.HFTokenizer(str(folder), context_length=text.context)
+        known = self._pool_embeddings[: len(self.world)].float()
+        losses = captions.train(clip, tokenize, known, self.world, text)
         (folder.parent / "captions.json").write_text(json.dumps(losses))
-        half = {k: v.to(torch.float16).contiguous() if v.is_floating_point() else v for k, v in clip.state_dict().items()}
-        save_file(half, folder / WEIGHTS_FILE)
+        save_file(halved(clip.state_dict()), folder / WEIGHTS_FILE)
 
     def _make_llava(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
         model = llava.build_model(self.tokenizer, self.config.shape)
         llava.load_tower(model, self.tower)
         features = self._features(model)
         point, talk = self._pointing(), self._talk_samples
         sft.train(
-            model, self.tokenizer, features, point, talk, self.config.sft, self.out / "sft",
-            device=self.device, progress=self.progress,
+            model,
+            self.tokenizer,
+            features,
+            point,
+            talk,
+            self.config.sft,
+            self.out / "sft",
+            device=self.device,
+            progress=self.progress,
         )
         llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
-        assert load_file(folder / "model.safetensors")
 
     def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
         """Patch features of the pool, computed once, in fp16."""
@@ -281,7 +330,10 @@ class NanoRun:
         samples = []
         for row in rng.integers(len(self.world), size=count):
             told = briefings.doubt(self.world[row], self.world, rng, self.config.doubt)
-            others = [briefings.doubt(self.world[int(o)], self.world, rng, self.config.doubt) for o in rng.integers(len(self.world), size=5)]
+            others = [
+                briefings.doubt(self.world[int(o)], self.world, rng, self.config.doubt)
+                for o in rng.integers(len(self.world), size=5)
+            ]
             items = qa.conversation(told, others, rng, self.config.sft.turns)
             turns = [(item.question, item.answer) for item in items]
             asked = prompts.talk(told, turns[:-1], turns[-1][0])
@@ -291,6 +343,20 @@ class NanoRun:
     def _sample(self, messages: list[prompts.Message], answer: str, row: int) -> sft.Sample:
         said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
         return sft.Sample(llava.render([*messages, said]), row)
+
+    def export(self, folder: Path) -> None:
+        """Copy what the package ships: ``clip``, ``llava`` and ``gallery``; training state stays behind."""
+        for part in ("clip", "llava", "gallery"):
+            target = folder / part
+            target.mkdir(parents=True, exist_ok=True)
+            for file in (self.out / part).iterdir():
+                if file.is_file():
+                    shutil.copyfile(file, target / file.name)
+
+
+def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in fp16, contiguous; whole numbers as they are."""
+    return {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in state.items()}
 
 
 def make(config: NanoRecipe, out: Path, **options: Any) -> NanoRun:

@@ -1,7 +1,7 @@
 """The whole story on one page: a photo is opened, placed on the map, and talked about.
 
-    photo ── memory ──> neighbours ──┐
-       └──── engine ──> S2 symbols ──┴──> belief ──> place, area, evidence ──> briefing ──> words
+photo ── memory ──> neighbours ──┐
+   └──── engine ──> S2 symbols ──┴──> belief ──> place, area, evidence ──> briefing ──> words
 """
 
 from __future__ import annotations
