@@ -94,11 +94,13 @@ def checked_questions(questions: Sequence[str]) -> Sequence[str]:
     """Questions that ask something.
 
     Raises:
-        InputError: One is empty.
+        InputError: One is empty, or holds bytes that are not text.
     """
     for number, question in enumerate(questions, 1):
         if not question.strip():
             raise InputError(f"question {number} is empty: ask something, for example 'Where is this?'")
+        if not question.isprintable() and any("\ud800" <= char <= "\udfff" for char in question):
+            raise InputError(f"question {number} is not readable text: write it in the terminal's own encoding")
     return questions
 
 
@@ -106,23 +108,24 @@ def check_targets(targets: Sequence[str | None]) -> None:
     """Refuse, before any work is done, files that could not be written after it.
 
     Raises:
-        InputError: A folder is missing, a target is a folder, or two are the same file.
+        InputError: A folder is missing, a target is there and no ordinary file, or two are the same.
     """
     paths = [Path(target) for target in targets if target is not None]
     for path in paths:
         if not path.parent.is_dir():
             raise InputError(f"{printable(str(path))}: there is no folder {printable(str(path.parent))}; make it first")
-        if path.is_dir() or not path.name:
-            raise InputError(f"{printable(str(path))}: this is a folder; give the name of a file to write")
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise InputError(f"{printable(str(path))}: this is {kind}; give the name of a file to write")
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"{printable(str(paths[0]))}: two kinds of output need two files")
 
 
 def write_files(answers: Sequence[Answer], photo: Photo, *, html: str | None, geojson: str | None) -> None:
-    """Write what was asked for, each file whole or not at all."""
+    """Write what was asked for, each file whole or not at all; a link stays one, and its file is replaced."""
     if html is not None:
         from gaea.app.map import html as page
 
-        export.write_text(html, page(answers, photo))
+        export.write_text(Path(html).resolve(), page(answers, photo))
     if geojson is not None:
-        export.write_geojson(answers, geojson)
+        export.write_geojson(answers, Path(geojson).resolve())

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
+import time
 from pathlib import Path
 
 from gaea.answer import Answer
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     truth = None if args.photo is not None else sample.parse_place(args.place or DEFAULT_PLACE)
     _check_folder(Path.cwd())
     photo = ask.open_photo(args.photo) if truth is None else _from_orbit(truth, args.width_km)
+    started = time.perf_counter()
 
     def show(answer: Answer) -> None:
         terminal.write(printout.lines(answer, shown[-1] if shown else None) + "\n")
@@ -45,10 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
     shown: list[Answer] = []
     answers = ask.converse(photo, QUESTIONS, args, show)
+    seconds = time.perf_counter() - started
     ask.write_files(answers, photo, html=PAGE, geojson=GEOJSON)
     if truth is not None:
         terminal.write(_compared(answers[0], truth) + "\n")
-    terminal.write(_next_steps(args.photo))
+    terminal.write(f"{len(answers)} answers in {seconds:.1f} s, loading included.\n\n{_next_steps(args.photo)}")
     return 0
 
 
@@ -82,16 +86,17 @@ def _next_steps(photo: str | None) -> str:
     command = "gaea" if _on_path() else str(Path(sys.executable).parent / "gaea")
     with contextlib.suppress(ValueError):
         command = str(Path(command).relative_to(Path.cwd()))
-    picture = photo if photo and photo != "-" else PICTURE
-    lines = [
-        f"Written: {PAGE} (open it in a browser; it needs no network) and {GEOJSON}.",
-        "Next:",
-        f'  {command} ask {picture} "Which languages are spoken here?"',
-        f"  {command} ask your.jpg --html your.html",
-        '  make demo PLACE="-15.8,-69.4"    another place on Earth',
-        f"  {command} doctor",
-        "  README.md and docs/              your own model, index or endpoint",
-    ]
+    picture = shlex.quote(photo) if photo and photo != "-" else PICTURE
+    steps = (
+        (f'ask {picture} "Which languages are spoken here?"', "anything else about it"),
+        ("ask your.jpg --html your.html", "a photo of your own"),
+        ('demo --place "-15.8,-69.4"', "another place on Earth"),
+        ("doctor", "what is installed, and what could be"),
+        ("ask --help", "your own model, index or endpoint; see also README.md"),
+    )
+    lines = [f"Written: {PAGE} (open it in a browser; it needs no network) and {GEOJSON}.", "Next:"]
+    width = max(len(step) for step, _ in steps)
+    lines += [f"  {command} {step:<{width}}  {purpose}" for step, purpose in steps]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from gaea.findings import Evidence, FileClaim, Point
 
 _WIDTH = 88
 _SHOWN = 3
-_LABEL = 10
+_LABEL = 16
 
 
 def lines(answer: Answer, previous: Answer | None = None) -> str:
@@ -98,9 +98,8 @@ def _claimed(claim: FileClaim, answer: Answer) -> list[str]:
     seen = coordinates(answer.point, radius_km) if answer.point else "no point"
     apart = f", {km(claim.distance_km)} from there" if claim.distance_km is not None else ""
     return [
-        f"  the file claims    {safe(said)}",
-        *(f"  {'':<18} odd: {safe(problem)}" for problem in claim.problems),
-        f"  the picture says   {seen}{apart}",
+        *_row("the file claims", said, *(f"odd: {problem}" for problem in claim.problems)),
+        *_row("the picture says", f"{seen}{apart}"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -98,6 +99,12 @@ def test_every_make_target_has_help() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, re.M)
     assert targets == set(phony.split())
     assert {"demo", "test", "lint", "bench", "help"} <= targets
+
+
+def test_continuous_integration_does_what_a_reader_does() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text(encoding="utf-8").endswith("\nmake lint\nmake test\n")
 
 
 @pytest.mark.skipif(not README.is_file(), reason="there is no README in this copy")

@@ -111,8 +111,8 @@ def test_an_answer_says_all_that_can_be_checked(assistant, photo, capsys) -> Non
         "400 km² (50 %), 9,000 km² (90 %)",
         "near Chamonix, Haute-Savoie, France",
         "peaks · similarity 0.91 · 13 km away · NASA",
-        "the file claims    45.5000° N, 6.5000° E, taken 2024-05-01T12:00:00, with Canon",
-        "the picture says   45.92° N, 6.87° E, 54 km from there",
+        "the file claims  45.5000° N, 6.5000° E, taken 2024-05-01T12:00:00, with Canon",
+        "the picture says 45.92° N, 6.87° E, 54 km from there",
         "0.75 s (recall 0.25, talk 0.50)",
     ):
         assert words in captured.out
@@ -152,6 +152,13 @@ def test_files_are_written_beside_the_answer(assistant, photo, tmp_path, capsys)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(features.read_text())["type"] == "FeatureCollection"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.geojson", "a.html", "photo.jpg"]
+
+
+def test_a_link_stays_a_link(assistant, photo, tmp_path, capsys) -> None:
+    (tmp_path / "link.html").symlink_to("real.html")
+    assert cli.main(["ask", str(photo), "--html", str(tmp_path / "link.html")]) == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "real.html").is_file()
 
 
 def test_nothing_is_written_when_a_later_question_fails(assistant, photo, tmp_path, capsys) -> None:
@@ -256,6 +263,9 @@ def test_a_bad_photo_is_one_line_before_any_model_is_loaded(name, assistant, tmp
         (("ask", "https://example.org/photo.jpg"), "a web address"),
         (("ask", "{photo}", "--html", "{folder}/no/a.html"), "there is no folder"),
         (("ask", "{photo}", "--geojson", "{folder}"), "this is a folder"),
+        (("ask", "{photo}", "--html", os.devnull), "a device or pipe"),
+        (("ask", "{photo}", "\udcff?"), "question 1 is not readable text"),
+        (("ask", "\udcff.jpg"), "there is no such file"),
         (("ask", "{photo}", "--html", "{folder}/a", "--geojson", "{folder}/a"), "two files"),
         (("ask", "{photo}", "--store", "faiss"), "chroma or memory"),
         (("ask", "{photo}", "--engine", "ftp://host"), "transformers, or a URL"),
