@@ -298,6 +298,11 @@ def test_an_unknown_model_is_one_line(photo, tmp_path, capsys) -> None:
     assert "no-such/model" in refused(capsys, "ask", photo, "--model", "no-such/model", "--index", "none")
 
 
+def test_an_endpoint_that_is_not_there_is_one_line(photo, capsys) -> None:
+    line = refused(capsys, "ask", photo, "--engine", "http://127.0.0.1:9/v1", "--index", "none")
+    assert "http://127.0.0.1:9/v1" in line
+
+
 def test_a_missing_index_is_one_line(photo, tmp_path, capsys) -> None:
     assert "no gallery at" in refused(capsys, "ask", photo, "--index", tmp_path / "none")
 
