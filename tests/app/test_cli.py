@@ -22,7 +22,7 @@ from PIL import Image
 import gaea
 from gaea.answer import Answer, Confidence, Evidence, FileClaim, Place, Point, schema
 from gaea.app import ask, assemble, cli, terminal
-from gaea.errors import GalleryError, ModelError
+from gaea.errors import ModelError
 from gaea.photo import Photo
 
 NANO = Path(gaea.__file__).parent / "nano"
@@ -368,16 +368,3 @@ def test_the_shipped_model_answers(tmp_path, capsys) -> None:
     assert answers[0]["point"] == answers[1]["point"]
     assert {"recall", "tokens"} & set(answers[0]["timings"]), "the first question looks"
     assert not {"recall", "tokens"} & set(answers[1]["timings"]), "the second one reuses what was seen"
-
-
-@needs_nano
-def test_an_index_of_another_encoder_is_one_line(photo, tmp_path, capsys) -> None:
-    from gaea.rag.gallery import Gallery, GalleryMeta
-
-    rows = np.random.default_rng(0).normal(size=(5, 16))
-    meta = GalleryMeta(encoder="another", fingerprint="0" * 64, dim=16)
-    Gallery.from_embeddings(rows, np.zeros(5), np.zeros(5), meta=meta).write(tmp_path / "gallery.parquet")
-    line = refused(capsys, "ask", photo, "--index", tmp_path)
-    assert "index belongs to encoder another" in line
-    with pytest.raises(GalleryError):
-        Gallery.read(tmp_path / "photo.jpg")
