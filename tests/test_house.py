@@ -6,6 +6,7 @@ import argparse
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -37,15 +38,22 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(subparsers.choices)
 
 
-def documented_lines() -> Iterator[str]:
-    """Commands in the fenced ``sh`` blocks of the README, continued lines joined, comments cut off."""
-    if not README.is_file():
-        return
-    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S):
+def documented_commands(text: str) -> Iterator[list[str]]:
+    """Words of each command in fenced ``sh`` blocks, and after a ``$`` in ``console`` blocks."""
+    for kind, block in re.findall(r"^```(sh|bash|console)\n(.*?)^```", text, re.M | re.S):
         for line in block.replace("\\\n", " ").splitlines():
-            command = re.sub(r"(^|\s)#.*", "", line.removeprefix("$ ")).strip()
-            if command:
-                yield command
+            if kind == "console" and not line.startswith("$ "):
+                continue
+            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="();&|<>")
+            lexer.whitespace_split = True
+            command: list[str] = []
+            for word in [*lexer, ";"]:
+                if set(word) <= set("();&|<>"):
+                    if command:
+                        yield command
+                    command = []
+                elif command or not re.match(r"\w+=", word):
+                    command.append(word)
 
 
 def test_importing_gaea_loads_no_framework() -> None:
@@ -107,23 +115,46 @@ def test_continuous_integration_does_what_a_reader_does() -> None:
     assert script.read_text(encoding="utf-8").endswith("\nmake lint\nmake test\n")
 
 
+def faults_of(text: str) -> list[str]:
+    """What a documented command asks for that is not there."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    known, faults = commands(), []
+    for program, *words in documented_commands(text):
+        if Path(program).name == "make":
+            asked = {word for word in words if "=" not in word and not word.startswith("-")}
+            faults += [f"make {target}" for target in asked - targets]
+        if Path(program).name == "gaea" and words and not words[0].startswith("-"):
+            if words[0] not in known:
+                faults.append(f"gaea {words[0]}")
+                continue
+            options = {option for action in known[words[0]]._actions for option in action.option_strings}
+            asked = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
+            faults += [f"gaea {words[0]} {option}" for option in asked - options]
+    return faults
+
+
+def test_a_documented_command_that_is_not_there_is_found() -> None:
+    text = """
+```sh
+git clone there && cd gaea && make demo PLACE="48.8, 2.3"  # a comment with make nothing
+KEY=1 .venv/bin/gaea ask a.jpg "Where; and --when | how?" --json > out.json
+make nonsense; gaea dance
+gaea ask a.jpg \\
+  --louder
+```
+```console
+$ gaea doctor --json
+gaea output that is no command
+```
+"""
+    assert faults_of(text) == ["make nonsense", "gaea dance", "gaea ask --louder"]
+
+
 @pytest.mark.skipif(not README.is_file(), reason="there is no README in this copy")
 def test_documented_commands_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    known = commands()
-    seen = set()
-    for line in documented_lines():
-        for words in (part.split() for part in re.split(r"&&|\||;", line)):
-            program = Path(words[0]).name if words else ""
-            if program == "make":
-                assert {word for word in words[1:] if "=" not in word and not word.startswith("-")} <= targets, line
-            elif program == "gaea" and len(words) > 1 and not words[1].startswith("-"):
-                assert words[1] in known, line
-                options = {option for action in known[words[1]]._actions for option in action.option_strings}
-                asked = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
-                assert asked <= options, line
-            seen.add(program)
-    assert {"make", "gaea"} <= seen, "the README shows both doors"
+    text = README.read_text(encoding="utf-8")
+    assert faults_of(text) == []
+    assert {"make", "gaea"} <= {Path(program).name for program, *_ in documented_commands(text)}, "both doors are shown"
 
 
 def test_every_dependency_says_why_it_is_here() -> None:
