@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from gaea.finetune.imagery import Imagery, View, open_imagery
-from gaea.finetune.splits import Part, footprint_parts, part_of
 
 from gaea.errors import InputError
+from gaea.finetune.imagery import Imagery, View, open_imagery
+from gaea.finetune.splits import Part, footprint_parts, part_of
 from gaea.sphere import destination
 
 

@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import timm
 import torch
-from gaea.finetune.augment import AugmentConfig, augment
-from gaea.finetune.crops import Crops
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaea import cells
+from gaea.finetune.augment import AugmentConfig, augment
+from gaea.finetune.crops import Crops
+from gaea.rag.orbitnet import NAME as ORBITNET
 from gaea.rag.orbitnet import OrbitNet, fit_stems
 from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
@@ -44,13 +46,12 @@ class EncoderConfig:
 
     Attributes:
         arch: ``orbit`` (the retrieval trunk) or ``vit`` (the language model's tower).
-        filters: Fixed filters per scale (orbit).
-        width: Width of the learned layers, or of every token.
+        trunk: Registered name of the retrieval trunk (orbit).
+        width: Width of every token (vit).
         layers: Transformer blocks (vit).
         patch_size: Pixels per token (vit).
         image_size: Side of the input, pixels.
         embed_dim: Length of the embedding that is compared with prototypes.
-        dropout: Between the learned layers (orbit).
         steps: Optimiser steps.
         batch_size: Pictures per step.
         learning_rate: Held after a warm-up, then lowered to nothing over the last ``decay`` of the steps.
@@ -68,13 +69,12 @@ class EncoderConfig:
     """
 
     arch: str = "orbit"
-    filters: int = 320
-    width: int = 1024
+    trunk: str = ORBITNET
+    width: int = 192
     layers: int = 6
     patch_size: int = 16
     image_size: int = 96
     embed_dim: int = 128
-    dropout: float = 0.3
     steps: int = 8000
     batch_size: int = 512
     learning_rate: float = 1e-3
@@ -94,7 +94,7 @@ class EncoderConfig:
 def build_tower(config: EncoderConfig) -> nn.Module:
     """The vision tower exactly as open_clip builds it, with random weights."""
     if config.arch == "orbit":
-        return OrbitNet(config.embed_dim, config.filters, config.width, config.dropout)
+        return timm.create_model(config.trunk, num_classes=config.embed_dim)
     from open_clip.transformer import VisionTransformer
 
     return VisionTransformer(
@@ -182,8 +182,7 @@ def gather_statistics(tower: OrbitNet, crops: Crops, config: EncoderConfig, *, d
 
 def prepare_orbit(crops: Crops, config: EncoderConfig, *, device: str = "cpu") -> tuple[OrbitNet, Statistics]:
     """Fit the trunk's filters to the crops, and see every crop through them once."""
-    tower = build_tower(config)
-    assert isinstance(tower, OrbitNet)
+    tower: OrbitNet = build_tower(config)  # type: ignore[assignment]
     rows = np.linspace(0, len(crops) - 1, min(len(crops), 10_000)).astype(int)
     sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
     fit_stems(tower, sample, torch.Generator().manual_seed(config.seed))

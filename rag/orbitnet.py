@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NAME = "gaea_orbitnet"
+NAME, TINY = "gaea_orbitnet", "gaea_orbitnet_tiny"
 SCALES = (1, 2, 4)
 
 
@@ -130,6 +130,13 @@ def _centroids(
 
 @timm.models.register_model
 def gaea_orbitnet(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> OrbitNet:
-    """Build the trunk; timm's door."""
+    """The shipped size; built by ``timm.create_model``."""
     del pretrained, pretrained_cfg
-    return OrbitNet(**{k: options[k] for k in ("num_classes", "filters", "width", "dropout") if k in options})
+    return OrbitNet(options.get("num_classes", 128))
+
+
+@timm.models.register_model
+def gaea_orbitnet_tiny(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> OrbitNet:
+    """A size for tests."""
+    del pretrained, pretrained_cfg
+    return OrbitNet(options.get("num_classes", 32), filters=32, width=64)

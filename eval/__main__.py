@@ -1,0 +1,62 @@
+"""``python -m gaea.eval orbit``: examine an assistant on the benchmark that runs here at once."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from gaea.errors import GaeaError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gaea.eval", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    orbit = commands.add_parser("orbit", help="seen, unseen, other cameras, another world, and questions")
+    orbit.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with imagery and photographs")
+    orbit.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded mosaics")
+    orbit.add_argument("--count", type=int, default=500, help="pictures per split")
+    orbit.add_argument("--questions", type=int, default=150, help="pictures that are asked about")
+    orbit.add_argument("--seed", type=int, default=0)
+    orbit.add_argument("--out", type=Path, default=Path("runs/eval/orbit.json"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        _orbit(options)
+    except GaeaError as error:
+        print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
+        return 2
+    return 0
+
+
+def _orbit(options: argparse.Namespace) -> None:
+    import json
+
+    from gaea.app.assemble import assemble
+    from gaea.eval import orbit
+    from gaea.eval.metrics import CONTRACT
+    from gaea.finetune.imagery import open_imagery
+    from gaea.finetune.splits import Part
+
+    log = logging.getLogger("gaea.eval")
+    assistant = assemble(store="memory")
+    imagery = open_imagery(options.data / "bluemarble.mbtiles", options.cache)
+    report = {"contract": CONTRACT, "seed": options.seed, "provenance": assistant.describe()}
+    for name, part in (("seen", Part.TRAIN), ("unseen", Part.TEST)):
+        report[name] = orbit.examine(assistant, orbit.crops(imagery, part, options.count, options.seed))
+        log.info("%s %s", name, json.dumps(report[name]["system"]))
+    report["astronaut photographs"] = orbit.one_by_one(assistant, orbit.table(options.data / "photos/astronaut_photos"))
+    log.info("astronauts %s", report["astronaut photographs"])
+    ground = sorted((options.data / "photos/travel_photos/images").glob("*.jpg"))
+    report["ground-level photos"] = orbit.refusals(assistant, iter(ground))
+    log.info("ground level %s", report["ground-level photos"])
+    asked = orbit.crops(imagery, Part.TEST, options.questions, options.seed + 1)
+    report["questions on unseen places"] = orbit.questions(assistant, asked, options.seed)
+    orbit.save(report, options.out)
+    log.info("wrote %s", options.out)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
