@@ -105,7 +105,7 @@ def _engine(settings: Settings) -> Engine:
     return TransformersEngine(
         NANO / "llava" if nano else str(settings.model),
         adapter=settings.adapter,
-        device=settings.device or _device(),
+        device=_device(settings),
         quantize=settings.quantize,
         system=not nano,
         name="gaea-nano" if nano else None,
@@ -119,7 +119,7 @@ def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMem
     rows = folder / GALLERY_FILE if folder.is_dir() else folder
     gallery = Gallery.read(rows)
     tell("loading the encoder")
-    encoder = OpenClipEncoder(settings.encoder or NANO / "clip", device=settings.device or _device())
+    encoder = OpenClipEncoder(settings.encoder or NANO / "clip", device=_device(settings))
     gallery.check_encoder(encoder)
     tell("opening the index")
 
@@ -132,7 +132,15 @@ def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMem
     return GalleryMemory(encoder, gallery, store), calibration
 
 
-def _device() -> str:
+def _device(settings: Settings) -> str:
+    """The device that was asked for, if it exists; else CUDA where there is one."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(settings.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{settings.device}' cannot be used here: {str(error).splitlines()[0]}") from error
+    return str(device)

@@ -7,6 +7,7 @@ or left out, so that the only way to answer well is to read the briefing rather 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,12 @@ class KnownPlace:
     label: str
     country: str
     neighbours: tuple[str, ...]
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> KnownPlace:
+        """From the JSON form of :func:`dataclasses.asdict`."""
+        facts = tuple((str(name), str(value)) for name, value in told["facts"])
+        return cls(facts, told["label"], told["country"], tuple(told["neighbours"]))
 
 
 def know(lat: np.ndarray, lon: np.ndarray) -> list[KnownPlace]:

@@ -46,7 +46,15 @@ class CropConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
-    """Pictures and where they were cut: ``images_NHWC`` uint8, ``lat``, ``lon`` degrees, ``width_km``, ``heading_deg``."""
+    """Pictures and where they were cut.
+
+    Attributes:
+        images_NHWC: uint8.
+        lat: Degrees.
+        lon: Degrees.
+        width_km: Ground width.
+        heading_deg: Direction that is up.
+    """
 
     images_NHWC: np.ndarray
     lat: np.ndarray
@@ -126,58 +134,57 @@ def draw_pairs(
     return first.crops(), second.crops()
 
 
-def draw_pool(
-    source: str,
-    cache: str | None,
-    part: Part,
-    count: int,
-    config: CropConfig,
-    seed: int,
-    folder: Path,
-    workers: int = 2,
-) -> tuple[Crops, Crops]:
-    """Render (or find already rendered) a pool of paired crops on disk and map it into memory.
+@dataclasses.dataclass(frozen=True)
+class PoolJob:
+    """What a pool of paired crops is drawn from."""
+
+    source: str
+    cache: str | None
+    part: Part
+    count: int
+    config: CropConfig
+    seed: int
+
+
+def draw_pool(job: PoolJob, folder: Path, workers: int = 2) -> Crops:
+    """Render (or find already rendered) two views each of ``job.count`` places.
 
     Args:
-        source: Imagery file, opened anew in each worker.
-        cache: Folder of decoded mosaics, as for :func:`gaea.finetune.imagery.open_imagery`.
-        part: Which places.
-        count: Number of places.
-        config: How views are drawn.
-        seed: Together with the chunk's number, the source of randomness: the pool does not depend on ``workers``.
+        job: What to draw. Every chunk has a seed of its own: the pool does not depend on ``workers``.
         folder: Where chunks are kept; a finished chunk is not drawn again.
         workers: Processes.
+
+    Returns:
+        Twice ``job.count`` crops: all first views, then the second views in the same order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chunk = 5000
-    jobs = [
-        (source, cache, part, min(chunk, count - i), config, (seed, i), folder / f"{i:08d}.npz")
-        for i in range(0, count, chunk)
+    parts = [
+        (dataclasses.replace(job, count=min(chunk, job.count - i)), i, folder / f"{i:08d}.npz")
+        for i in range(0, job.count, chunk)
     ]
-    todo = [job for job in jobs if not job[-1].exists()]
+    todo = [part for part in parts if not part[-1].exists()]
     if todo:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             for _ in pool.imap(_draw_chunk, todo):
                 pass
-    parts = [np.load(job[-1]) for job in jobs]
-    return tuple(  # type: ignore[return-value]
-        Crops(np.concatenate([p[f"images{k}"] for p in parts]), *np.concatenate([p[f"rows{k}"] for p in parts]).T)
-        for k in (0, 1)
-    )
+    images = np.empty((2 * job.count, job.config.size, job.config.size, 3), np.uint8)
+    rows = np.empty((2 * job.count, 4), np.float32)
+    for part, start, path in parts:
+        with np.load(path) as drawn:
+            for view in (0, 1):
+                at = slice(view * job.count + start, view * job.count + start + part.count)
+                images[at], rows[at] = drawn[f"images{view}"], drawn[f"rows{view}"]
+    return Crops(images, *rows.T)
 
 
-def _draw_chunk(job: tuple) -> None:
-    source, cache, part, count, config, seed, path = job
-    imagery = open_imagery(source, Path(cache) if cache else None)
-    first, second = draw_pairs(imagery, part, count, config, np.random.default_rng(seed))
+def _draw_chunk(part: tuple[PoolJob, int, Path]) -> None:
+    job, start, path = part
+    imagery = open_imagery(job.source, Path(job.cache) if job.cache else None)
+    rng = np.random.default_rng((job.seed, start))
+    first, second = draw_pairs(imagery, job.part, job.count, job.config, rng)
     partial = path.with_suffix(".part.npz")
-    np.savez(
-        partial,
-        images0=first.images_NHWC,
-        rows0=first.rows(),
-        images1=second.images_NHWC,
-        rows1=second.rows(),
-    )
+    np.savez(partial, images0=first.images_NHWC, rows0=first.rows(), images1=second.images_NHWC, rows1=second.rows())
     partial.replace(path)
 
 

@@ -48,6 +48,7 @@ def lattice(count: int) -> tuple[np.ndarray, np.ndarray]:
 def build(
     config: GalleryConfig,
     imagery: str,
+    *,
     cache: str | None,
     size: int,
     encode: Callable[[np.ndarray], torch.Tensor],

@@ -22,8 +22,11 @@ from torch import Tensor, nn
 from gaea import prompts
 from gaea.calibration import Calibration
 from gaea.engine import TransformersEngine
-from gaea.finetune import briefings, calibrate, captions, encoder, gallery, llava, qa, recipe, sft
-from gaea.finetune.crops import CropConfig, Crops, draw_crops, draw_pool
+from gaea.finetune import briefings, calibrate, llava, qa, recipe, sft
+from gaea.finetune import captions as captioning
+from gaea.finetune import encoder as towers
+from gaea.finetune import gallery as lattice
+from gaea.finetune.crops import CropConfig, Crops, PoolJob, draw_crops, draw_pool
 from gaea.finetune.imagery import Imagery, open_imagery
 from gaea.finetune.splits import Part
 from gaea.geotokens import encode as to_symbols
@@ -54,10 +57,10 @@ class NanoRecipe:
     seed: int = 0
     crops: CropConfig = dataclasses.field(default_factory=CropConfig)
     probe: CropConfig = dataclasses.field(default_factory=lambda: CropConfig(size=96, width_km=(100.0, 150.0)))
-    encoder: encoder.EncoderConfig = dataclasses.field(default_factory=encoder.EncoderConfig)
-    tower: encoder.EncoderConfig = dataclasses.field(default_factory=encoder.EncoderConfig)
-    gallery: gallery.GalleryConfig = dataclasses.field(default_factory=gallery.GalleryConfig)
-    captions: captions.CaptionConfig = dataclasses.field(default_factory=captions.CaptionConfig)
+    encoder: towers.EncoderConfig = dataclasses.field(default_factory=towers.EncoderConfig)
+    tower: towers.EncoderConfig = dataclasses.field(default_factory=towers.EncoderConfig)
+    gallery: lattice.GalleryConfig = dataclasses.field(default_factory=lattice.GalleryConfig)
+    captions: captioning.CaptionConfig = dataclasses.field(default_factory=captioning.CaptionConfig)
     shape: llava.LlavaShape = dataclasses.field(default_factory=llava.LlavaShape)
     doubt: briefings.DoubtConfig = dataclasses.field(default_factory=briefings.DoubtConfig)
     sft: sft.SftConfig = dataclasses.field(default_factory=sft.SftConfig)
@@ -85,19 +88,10 @@ class NanoRun:
 
     @cached_property
     def pool(self) -> Crops:
-        """Training crops: two views of every place."""
-        first, second = draw_pool(
-            self.config.imagery,
-            self.config.cache,
-            Part.TRAIN,
-            self.config.pool,
-            self.config.crops,
-            self.config.seed,
-            self.out / "pool",
-            self.workers,
-        )
-        images = np.concatenate([first.images_NHWC, second.images_NHWC])
-        return Crops(images, *np.concatenate([first.rows(), second.rows()]).T)
+        """Training crops: two views of every place, all first views before the second ones."""
+        told = self.config
+        job = PoolJob(told.imagery, told.cache, Part.TRAIN, told.pool, told.crops, told.seed)
+        return draw_pool(job, self.out / "pool", self.workers)
 
     @cached_property
     def validation(self) -> Crops:
@@ -139,7 +133,15 @@ class NanoRun:
                 told.licence,
             )
             size = self.config.encoder.image_size
-            made = gallery.build(told, self.config.imagery, self.config.cache, size, self._embed, meta, self.workers)
+            made = lattice.build(
+                told,
+                self.config.imagery,
+                cache=self.config.cache,
+                size=size,
+                encode=self._embed,
+                meta=meta,
+                workers=self.workers,
+            )
             made.write(path)
         return Gallery.read(path)
 
@@ -152,15 +154,19 @@ class NanoRun:
         if not (folder / "tokenizer.json").exists():
             rng = np.random.default_rng((self.config.seed, 7))
             corpus = [s.text for s in self._talk_samples(rng, 3000)]
-            corpus += [captions.caption(place, rng) for place in self.world]
+            corpus += [captioning.caption(place, rng) for place in self.world]
             llava.train_tokenizer(corpus, self.config.shape.vocabulary).save_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
 
     @cached_property
     def world(self) -> list[briefings.KnownPlace]:
         """What is known of the first ``talk_places`` training places."""
-        n = min(self.config.talk_places, len(self.pool) // 2)
-        return briefings.know(self.pool.lat[:n].astype(float), self.pool.lon[:n].astype(float))
+        kept = self.out / "world.json"
+        if not kept.exists():
+            n = min(self.config.talk_places, self.config.pool)
+            known = briefings.know(self.pool.lat[:n].astype(float), self.pool.lon[:n].astype(float))
+            kept.write_text(json.dumps([dataclasses.asdict(place) for place in known]))
+        return [briefings.KnownPlace.read(place) for place in json.loads(kept.read_text())]
 
     @cached_property
     def llava(self) -> Path:
@@ -189,8 +195,16 @@ class NanoRun:
     def _pool_embeddings(self) -> Tensor:
         kept = self.out / "pool_embeddings.npy"
         if not kept.exists():
-            np.save(kept, self._embed(self.pool.images_NHWC).cpu().half().numpy())
+            np.save(kept, self._embed_pool().cpu().half().numpy())
         return torch.from_numpy(np.load(kept))
+
+    def _embed_pool(self) -> Tensor:
+        if self.config.encoder.arch != "orbit":
+            return self._embed(self.pool.images_NHWC)
+        tower, seen = self.encoder, self._statistics(self.config.encoder)[1]
+        with torch.inference_mode():
+            rows = [tower.from_statistics(chunk.to(self.device).float()) for chunk in seen.values.split(2000)]  # type: ignore[operator]
+        return nn.functional.normalize(torch.cat(rows), dim=-1)
 
     def _embed(self, images_NHWC: np.ndarray) -> Tensor:
         tower = self.encoder
@@ -198,16 +212,16 @@ class NanoRun:
         def unit(x: Tensor) -> Tensor:
             return nn.functional.normalize(tower(x).float(), dim=-1)
 
-        return encoder.embed(unit, images_NHWC, self.device)
+        return towers.embed(unit, images_NHWC, self.device)
 
-    def _trained(self, name: str, config: encoder.EncoderConfig, teacher: Callable[[], Tensor] | None) -> nn.Module:
+    def _trained(self, name: str, config: towers.EncoderConfig, teacher: Callable[[], Tensor] | None) -> nn.Module:
         done = self.out / name / "tower.pt"
-        tower = encoder.build_tower(config)
+        tower = towers.build_tower(config)
         if not done.exists():
-            inputs: encoder.Inputs = encoder.Pictures(self.pool, config.image_size, config.augment)
+            inputs: towers.Inputs = towers.Pictures(self.pool, config.image_size, config.augment)
             if config.arch == "orbit":
                 tower, inputs = self._statistics(config)
-            model = encoder.train(
+            model = towers.train(
                 config,
                 tower,
                 inputs,
@@ -221,16 +235,16 @@ class NanoRun:
         tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
         return tower.to(self.device).eval()
 
-    def _statistics(self, config: encoder.EncoderConfig) -> tuple[nn.Module, encoder.Statistics]:
+    def _statistics(self, config: towers.EncoderConfig) -> tuple[nn.Module, towers.Statistics]:
         """The trunk with its filters fitted, and what they see of the pool; kept between runs."""
         kept = self.out / "statistics.pt"
         if not kept.exists():
-            tower, seen = encoder.prepare_orbit(self.pool, config, device=self.device)
+            tower, seen = towers.prepare_orbit(self.pool, config, device=self.device)
             torch.save({"tower": tower.state_dict(), "values": seen.values}, kept)
         state = torch.load(kept, map_location="cpu", weights_only=True)
-        tower = encoder.build_tower(config)
+        tower = towers.build_tower(config)
         tower.load_state_dict(state["tower"])
-        return tower, encoder.Statistics(state["values"], self.pool.lat, self.pool.lon)
+        return tower, towers.Statistics(state["values"], self.pool.lat, self.pool.lon)
 
     def _make_clip(self, folder: Path) -> None:
         import open_clip
@@ -262,8 +276,8 @@ class NanoRun:
             "text_cfg": words | {"hf_tokenizer_name": "tokenizer", "tokenizer_kwargs": {"clean": "whitespace"}},
         }
         preprocess = {
-            "mean": list(encoder.MEAN),
-            "std": list(encoder.STD),
+            "mean": list(towers.MEAN),
+            "std": list(towers.STD),
             "interpolation": "bicubic",
             "resize_mode": "squash",
         }
@@ -276,7 +290,7 @@ class NanoRun:
         trunk.load_state_dict(self.encoder.state_dict())
         tokenize = open_clip.tokenizer.HFTokenizer(str(folder), context_length=text.context)
         known = self._pool_embeddings[: len(self.world)].float()
-        losses = captions.train(clip, tokenize, known, self.world, text)
+        losses = captioning.train(clip, tokenize, known, self.world, text)
         (folder.parent / "captions.json").write_text(json.dumps(losses))
         save_file(halved(clip.state_dict()), folder / WEIGHTS_FILE)
 
@@ -288,9 +302,7 @@ class NanoRun:
         sft.train(
             model,
             self.tokenizer,
-            features,
-            point,
-            talk,
+            sft.Material(features, point, talk),
             self.config.sft,
             self.out / "sft",
             device=self.device,
@@ -308,7 +320,7 @@ class NanoRun:
             def patches(x: Tensor) -> Tensor:
                 return tower(x).last_hidden_state[:, 1:]
 
-            np.save(kept, encoder.embed(patches, self.pool.images_NHWC[:n], self.device).cpu().half().numpy())
+            np.save(kept, towers.embed(patches, self.pool.images_NHWC[:n], self.device).cpu().half().numpy())
         cached = np.load(kept, mmap_mode="r")
         return lambda rows: torch.from_numpy(np.array(cached[rows])).float()
 

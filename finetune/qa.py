@@ -202,7 +202,7 @@ def choice(kind: str, briefing: Briefing, others: Sequence[str], rng: np.random.
     return Item(kind, "choice", question, f"{letter}) {value}", f"{letter})", (kind,))
 
 
-def conversation(
+def conversation(  # noqa: PLR0912 - one draw, one branch a kind
     briefing: Briefing, others: Sequence[Briefing], rng: np.random.Generator, turns: int = 5
 ) -> list[Item]:
     """Several questions about one picture, drawn from all kinds and forms.

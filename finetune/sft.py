@@ -108,12 +108,25 @@ def answer_loss(model: Any, features: Tensor, ids: Tensor, mask: Tensor, labels:
     return F.cross_entropy(model.lm_head(hidden[asked]).float(), labels[:, 1:][asked])
 
 
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What is learned from.
+
+    Attributes:
+        features: Rows of pictures to their (n, patches, width) tower features.
+        point: Draws pointing samples.
+        talk: Draws conversations.
+    """
+
+    features: Callable[[np.ndarray], Tensor]
+    point: Callable[[np.random.Generator, int], list[Sample]]
+    talk: Callable[[np.random.Generator, int], list[Sample]]
+
+
 def train(
     model: Any,
     tokenizer: Any,
-    features: Callable[[np.ndarray], Tensor],
-    point: Callable[[np.random.Generator, int], list[Sample]],
-    talk: Callable[[np.random.Generator, int], list[Sample]],
+    material: Material,
     config: SftConfig,
     folder: Path,
     *,
@@ -125,9 +138,7 @@ def train(
     Args:
         model: The LLaVA; its tower is left as it is.
         tokenizer: Its tokenizer.
-        features: Rows of pictures to their (n, patches, width) tower features.
-        point: Draws pointing samples.
-        talk: Draws conversations.
+        material: Features and samples.
         config: Schedule.
         folder: Where checkpoints and ``log.jsonl`` go.
         device: Torch device.
@@ -158,10 +169,10 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config.steps)
         losses = []
-        for draw, count in ((point, config.point_batch), (talk, config.talk_batch)):
+        for draw, count in ((material.point, config.point_batch), (material.talk, config.talk_batch)):
             samples = draw(rng, count)
             ids, mask, labels = (t.to(device) for t in tokenize(samples, tokenizer, image_tokens))
-            seen = features(np.array([s.row for s in samples])).to(device)
+            seen = material.features(np.array([s.row for s in samples])).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16):
                 loss = answer_loss(model, seen, ids, mask, labels)
             loss.backward()

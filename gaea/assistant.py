@@ -34,7 +34,10 @@ SHOWN_SIMILAR, SHOWN_DISSIMILAR = 5, 2
 class Memory(Protocol):
     """Geotagged pictures that can be recalled by what they look like."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What provenance calls it."""
+        ...
 
     def recall(self, image: Image.Image) -> Neighbours:
         """The neighbours of a picture, most similar first."""
@@ -239,7 +242,7 @@ def _evidence(neighbours: Neighbours, point: tuple[float, float], abstained: boo
 
     def told(n: Neighbour) -> Evidence:
         distance = None if abstained else float(great_circle_km(n.lat, n.lon, *point))
-        kind = "similar" if n.role == "similar" else "dissimilar"
+        kind: EvidenceKind = "similar" if n.role == "similar" else "dissimilar"
         return Evidence(kind, n.text or "a picture", n.lat, n.lon, distance, n.similarity, n.source, n.credit)
 
     return tuple(told(n) for n in shown)
@@ -264,7 +267,8 @@ def _claim(photo: Photo, point: tuple[float, float] | None) -> FileClaim | None:
     said = photo.exif
     if said is None:
         return None
-    here = said.lat is not None and said.lon is not None and point is not None
-    distance = float(great_circle_km(said.lat, said.lon, *point)) if here and point else None
+    distance = None
+    if said.lat is not None and said.lon is not None and point is not None:
+        distance = float(great_circle_km(said.lat, said.lon, *point))
     taken = said.taken.isoformat() if said.taken else None
     return FileClaim(said.lat, said.lon, taken, said.camera, distance, said.problems)

@@ -7,10 +7,15 @@ built from, so that what nano learned to read is what it is given.
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from gaea.places import PlaceFacts
 
-CONFIDENT, FAIRLY_SURE, UNSURE, CANNOT_TELL = "confident", "fairly sure", "unsure", "cannot tell"
+Sure = Literal["confident", "fairly sure", "unsure", "cannot tell"]
+CONFIDENT: Sure = "confident"
+FAIRLY_SURE: Sure = "fairly sure"
+UNSURE: Sure = "unsure"
+CANNOT_TELL: Sure = "cannot tell"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Briefing:
     """
 
     facts: tuple[tuple[str, str], ...] = ()
-    sure: str = CANNOT_TELL
+    sure: Sure = CANNOT_TELL
     radius_km: tuple[float, float] | None = None
     alternatives: tuple[tuple[str, float], ...] = ()
     similar: tuple[str, ...] = ()
@@ -57,7 +62,7 @@ def place_facts(place: PlaceFacts) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in told if value)
 
 
-def how_sure(radius_50_km: float, radius_90_km: float, information_bits: float, abstain_radius_km: float) -> str:
+def how_sure(radius_50_km: float, radius_90_km: float, information_bits: float, abstain_radius_km: float) -> Sure:
     """Words for a belief's width.
 
     Args:

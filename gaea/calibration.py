@@ -51,8 +51,12 @@ class Calibration:
         """
         try:
             values: dict[str, Any] = json.loads(path.read_text())
-            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "neighbours"}
-            config = {k: tuple(v) if isinstance(v, list) else v for k, v in values["neighbours"].items()}
+            lists: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "neighbours"
+            }
+            config: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values["neighbours"].items()
+            }
             return cls(neighbours=NeighbourConfig(**config), **lists)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GalleryError(f"{path.name} is not a calibration this version reads: {error}") from error

@@ -96,7 +96,7 @@ class TransformersEngine:
         try:
             self._processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
             loaded = AutoModelForImageTextToText.from_pretrained(model, trust_remote_code=False, **options)
-        except (OSError, ValueError, KeyError) as error:
+        except _loading_errors() as error:
             raise ModelError(f"'{model}' is not a model that can be loaded here: {_first_line(error)}") from error
         if not quantize:
             loaded = loaded.to(device)
@@ -217,6 +217,7 @@ class EndpointEngine:
 
     def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
         """Not available through this engine."""
+        del messages, sight
         raise ModelError(f"{self.name} is asked for text only; S2 tokens need the model in this process")
 
     def _call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
@@ -229,6 +230,13 @@ class EndpointEngine:
         except (httpx.HTTPError, ValueError) as error:
             raise ModelError(f"no usable reply from {self._client.base_url}{path}: {_first_line(error)}") from error
         return content if isinstance(content, dict) else {}
+
+
+def _loading_errors() -> tuple[type[Exception], ...]:
+    """What transformers, torch and safetensors raise for a model that is missing, damaged or of another shape."""
+    from safetensors import SafetensorError
+
+    return (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def _for_endpoint(message: Message, url: str) -> Message:

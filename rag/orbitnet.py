@@ -8,7 +8,7 @@ end-to-end training of a convolutional network did not reach in an hour (docs/ex
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -28,6 +28,9 @@ class OrbitNet(nn.Module):
         width: Width of the learned layers.
         dropout: Between the learned layers.
     """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, num_classes: int = 128, filters: int = 320, width: int = 1024, dropout: float = 0.3) -> None:
         super().__init__()
@@ -73,7 +76,9 @@ class OrbitNet(nn.Module):
 
     def from_statistics(self, statistics: Tensor) -> Tensor:
         """(n, num_classes) from what :meth:`statistics` gave."""
-        return self.head(self.dropout(self.mlp(((statistics - self.centre) / self.spread).clamp(-8, 8))))
+        standard = ((statistics - self.centre) / self.spread).clamp(-8, 8)
+        out: Tensor = self.head(self.dropout(self.mlp(standard)))
+        return out
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """(n, num_classes)."""
@@ -100,10 +105,11 @@ def fit_stems(net: OrbitNet, images_NCHW: Tensor, generator: torch.Generator, pa
     """
     for scale, stem in zip(SCALES, net.stems, strict=True):
         seen = F.avg_pool2d(images_NCHW, scale) if scale > 1 else images_NCHW
-        weight, bias = _centroids(seen, stem.kernel_size[0], stem.out_channels, generator, patches)
+        conv = cast("nn.Conv2d", stem)
+        weight, bias = _centroids(seen, conv.kernel_size[0], conv.out_channels, generator, patches)
         with torch.no_grad():
-            stem.weight.copy_(weight)
-            stem.bias.copy_(bias)
+            conv.weight.copy_(weight)
+            cast("Tensor", conv.bias).copy_(bias)
 
 
 def _centroids(
