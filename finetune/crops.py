@@ -160,8 +160,8 @@ def draw_pool(job: PoolJob, folder: Path, workers: int = 2) -> Crops:
     folder.mkdir(parents=True, exist_ok=True)
     chunk = 5000
     parts = [
-        (dataclasses.replace(job, count=min(chunk, job.count - i)), i, folder / f"{i:08d}.npz")
-        for i in range(0, job.count, chunk)
+        (dataclasses.replace(job, count=min(chunk, job.count - start)), start, folder / f"{start:08d}.npz")
+        for start in range(0, job.count, chunk)
     ]
     todo = [part for part in parts if not part[-1].exists()]
     if todo:

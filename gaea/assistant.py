@@ -24,6 +24,7 @@ from gaea.calibration import Calibration
 from gaea.decoding import SearchConfig, search
 from gaea.engine import Engine
 from gaea.errors import InputError
+from gaea.findings import EvidenceKind
 from gaea.locate.neighbours import Neighbour, NeighbourLocator, Neighbours
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
