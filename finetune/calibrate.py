@@ -2,8 +2,8 @@
 
 Half of the validation pictures come from unseen blocks and half are new crops of seen places, because a user's photo
 may be either. In order: the neighbours' kernel density, the temperature of S2 symbols, the exponents of the pool, the
-temperature of the result, the nominal masses at which 50 and 90 % of the true places are covered, and the similarity
-below which a picture is of another world.
+temperature of the result, the nominal masses at which 50 and 90 % of the true places are covered, and the strangeness
+beyond which a picture is of another world.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 TOKEN_TEMPERATURES = (1.0, 1.4, 2.0, 3.0)
 WEIGHTS = ((1.0, 0.0), (1.0, 0.25), (1.0, 0.5), (0.75, 0.25), (0.75, 0.5), (0.5, 0.5), (1.0, 1.0))
 TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5)
-FAMILIAR_SHARE = 0.005  # of pictures of the gallery's own world that may be taken for strangers
+STRANGER_SHARE = 0.02  # of pictures of the gallery's own world that may be taken for strangers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Evidence:
     tokens: dict[float, Belief]
     lat: float
     lon: float
+    strangeness: float
 
 
 def gather(memory: GalleryMemory, engine: Engine, crops: Sequence[Crops]) -> list[Evidence]:
@@ -54,7 +55,7 @@ def gather(memory: GalleryMemory, engine: Engine, crops: Sequence[Crops]) -> lis
             asked = prompts.locate(prompts.neighbour_tokens(recalled.similar))
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
-            found.append(Evidence(recalled, tokens, lat, lon))
+            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image)))
     return found
 
 
@@ -98,7 +99,7 @@ def learn(evidence: Sequence[Evidence]) -> Calibration:
         weights=weights,
         temperature=temperature,
         region_mass=(masses[0], min(masses[1], 0.995)),
-        familiar=float(np.quantile(similarity[:, 0], FAMILIAR_SHARE)),
+        strange=float(np.quantile([e.strangeness for e in evidence], 1 - STRANGER_SHARE)),
     )
 
 

@@ -43,6 +43,9 @@ class Memory(Protocol):
     def recall(self, image: Image.Image) -> Neighbours:
         """The neighbours of a picture, most similar first."""
 
+    def strangeness(self, image: Image.Image) -> float:
+        """How unlike the gallery's world a picture is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Assistant:
@@ -120,9 +123,9 @@ class Chat:
 
     @cached_property
     def familiar(self) -> bool:
-        """Whether the photo belongs to the world that the gallery shows."""
-        similar = self.neighbours.similar
-        return not similar or similar[0].similarity >= self._with.calibration.familiar
+        """Whether the photo may belong to the world that the gallery shows."""
+        memory, limit = self._with.memory, self._with.calibration.strange
+        return memory is None or memory.strangeness(self._image) <= limit
 
     @cached_property
     def beliefs(self) -> dict[str, Belief]:

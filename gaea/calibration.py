@@ -25,7 +25,7 @@ class Calibration:
         weights: Exponents of (neighbours, tokens) in the log-linear pool.
         temperature: Of the pooled belief.
         region_mass: Nominal mass at which a region covered 50 and 90 % of the validation places.
-        familiar: Least similarity of the nearest neighbour for a picture to belong to the gallery's world; below it
+        strange: Largest strangeness (see the encoder) of a picture that may belong to the gallery's world; beyond it
             the locators know nothing.
         abstain_radius_km: No point is given when half the belief does not fit within this radius.
     """
@@ -35,7 +35,7 @@ class Calibration:
     weights: tuple[float, float] = (1.0, 0.5)
     temperature: float = 1.0
     region_mass: tuple[float, float] = (0.5, 0.9)
-    familiar: float = -1.0
+    strange: float = 1e9
     abstain_radius_km: float = 1500.0
 
     def save(self, path: Path) -> None:

@@ -128,6 +128,20 @@ class OpenClipEncoder:
                 rows.append(self._model.encode_image(batch_NCHW).float().cpu().numpy())
         return unit_rows(np.concatenate(rows))
 
+    def strangeness(self, images: Sequence[Picture]) -> NDArray[np.float32]:
+        """How unlike the encoder's training pictures each picture is, shape (n,); zeros where the encoder cannot tell.
+
+        The unit is the encoder's own: compare with a threshold that was fitted for it.
+        """
+        import torch
+
+        judge = getattr(getattr(self._model.visual, "trunk", None), "strangeness", None)
+        if judge is None or not images:
+            return np.zeros(len(images), np.float32)
+        batch_NCHW = torch.stack([self._transform(_as_rgb(image, index)) for index, image in enumerate(images)])
+        judged: NDArray[np.float32] = judge(batch_NCHW.to(self._device)).float().cpu().numpy()
+        return judged
+
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See :meth:`Encoder.encode_text`."""
         import torch

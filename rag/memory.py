@@ -52,3 +52,8 @@ class GalleryMemory:
             k_hard=self.k_hard,
             exclude=exclude,
         )
+
+    def strangeness(self, image: Image.Image) -> float:
+        """How unlike the gallery's world a picture is; 0 where the encoder cannot tell."""
+        judge = getattr(self.encoder, "strangeness", None)
+        return float(judge([image])[0]) if judge else 0.0

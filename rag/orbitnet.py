@@ -74,6 +74,14 @@ class OrbitNet(nn.Module):
         self.centre.copy_(statistics.mean(0))
         self.spread.copy_(statistics.std(0) + 1e-3)
 
+    @torch.no_grad()
+    def strangeness(self, images_NCHW: Tensor) -> Tensor:
+        """(n,) mean squared deviation of the statistics from those of training crops; about 1 for pictures from orbit.
+
+        Photos of another world (people, houses, street scenes) have edges and contrasts that no training crop has.
+        """
+        return ((self.statistics(images_NCHW) - self.centre) / self.spread).square().mean(1)
+
     def from_statistics(self, statistics: Tensor) -> Tensor:
         """(n, num_classes) from what :meth:`statistics` gave."""
         standard = ((statistics - self.centre) / self.spread).clamp(-8, 8)
