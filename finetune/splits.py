@@ -15,6 +15,7 @@ import hashlib
 import numpy as np
 
 BLOCKS = 128
+KM_PER_DEGREE = 111.1949266  # of latitude, on the sphere of R = 6371.0088 km
 
 
 class Part(enum.IntEnum):
@@ -39,10 +40,8 @@ def parts() -> np.ndarray:
 
 def block_address(lat_deg: np.ndarray, lon_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(row, column) of the block that holds each place; latitudes beyond the square fall into its edge rows."""
-    lat = np.radians(np.clip(lat_deg, -85.05, 85.05))
-    y = (0.5 - np.arcsinh(np.tan(lat)) / (2 * np.pi)) * BLOCKS
     x = (np.asarray(lon_deg) / 360 + 0.5) * BLOCKS
-    return np.clip(y.astype(int), 0, BLOCKS - 1), np.floor(x).astype(int) % BLOCKS
+    return np.clip(_row(np.asarray(lat_deg)).astype(int), 0, BLOCKS - 1), np.floor(x).astype(int) % BLOCKS
 
 
 def part_of(lat_deg: np.ndarray, lon_deg: np.ndarray) -> np.ndarray:
@@ -58,10 +57,19 @@ def footprint_parts(lat_deg: float, lon_deg: float, reach_km: float) -> set[Part
         lon_deg: Longitude of the centre, degrees.
         reach_km: Half the side of the north-up square that holds the crop.
     """
-    degrees = reach_km / 111.2
+    degrees = reach_km / KM_PER_DEGREE
     cos = max(np.cos(np.radians(min(abs(lat_deg) + degrees, 89.0))), 0.02)
-    steps = max(3, int(degrees / 1.0) * 2 + 3)  # a block is never narrower than the step at these latitudes
-    lats = np.linspace(lat_deg - degrees, lat_deg + degrees, steps)
-    lons = np.linspace(lon_deg - degrees / cos, lon_deg + degrees / cos, steps)
-    grid_lat, grid_lon = np.meshgrid(np.clip(lats, -89.9, 89.9), (lons + 180) % 360 - 180)
-    return {Part(int(p)) for p in np.unique(part_of(grid_lat, grid_lon))}
+    # Polewards a plain picture reaches farther in degrees, equatorwards one in Mercator: both are allowed for.
+    plain, mercator = _row(np.array([lat_deg + degrees, lat_deg - degrees])), degrees / 360 / cos * BLOCKS
+    centre = float(_row(np.array(lat_deg)))
+    top, bottom = min(plain[0], centre - mercator), max(plain[1], centre + mercator)
+    x, half = (lon_deg / 360 + 0.5) * BLOCKS, min(degrees / 360 / cos * BLOCKS, BLOCKS / 2)
+    rows = np.arange(max(int(np.floor(top)), 0), min(int(np.floor(bottom)), BLOCKS - 1) + 1)
+    columns = np.arange(int(np.floor(x - half)), int(np.floor(x + half)) + 1) % BLOCKS
+    return {Part(int(p)) for p in np.unique(parts()[np.ix_(rows, columns)])}
+
+
+def _row(lat_deg: np.ndarray) -> np.ndarray:
+    """Rows from the north, with their fractions, of latitudes; those beyond the square are brought to its edge."""
+    lat = np.radians(np.clip(lat_deg, -85.05, 85.05))
+    return np.asarray((0.5 - np.arcsinh(np.tan(lat)) / (2 * np.pi)) * BLOCKS)
