@@ -15,7 +15,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gaea.errors import InputError
 
@@ -147,7 +147,11 @@ def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
     if path.suffix == ".mbtiles":
         return Imagery(_from_mbtiles(path, cache), path.stem)
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, 21600 * 10800)
-    with Image.open(path) as picture:
+    try:
+        picture = Image.open(path)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path.name} is no picture that can be read here, and no .mbtiles file") from error
+    with picture:
         if abs(picture.width / picture.height - 2) > 0.01:
             raise InputError(f"{path.name} is {picture.width}x{picture.height}: an equirectangular picture is 2:1")
         world = picture.convert("RGB")
@@ -159,8 +163,13 @@ def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
 
 
 def _from_mbtiles(path: Path, cache: Path | None) -> tuple[Mosaic, ...]:
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        zooms = [z for (z,) in database.execute("select distinct zoom_level from tiles order by 1 desc")]
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            zooms = [z for (z,) in database.execute("select distinct zoom_level from tiles order by 1 desc")]
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{path.name} is no MBTiles file: {error}") from error
+    if not zooms or zooms[0] < 3:
+        raise InputError(f"{path.name} has no tiles of zoom 3 or finer")
     mosaics = []
     for zoom in zooms:
         if zoom < 3:
