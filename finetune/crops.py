@@ -18,6 +18,9 @@ from gaea.finetune.imagery import Imagery, View, open_imagery
 from gaea.finetune.splits import Part, footprint_parts, part_of
 from gaea.sphere import destination
 
+CHUNK = 5000  # places drawn by one worker at a time, and kept in one file
+PATIENCE = 200_000  # draws of a place without a usable view before the search is given up
+
 
 @dataclasses.dataclass(frozen=True)
 class CropConfig:
@@ -71,10 +74,21 @@ class Crops:
 
 
 def draw_views(imagery: Imagery, part: Part, config: CropConfig, rng: np.random.Generator) -> Iterator[View]:
-    """Endless views whose footprint touches only ``part`` (test and validation) or nothing held out (training)."""
+    """Endless views whose footprint touches only ``part`` (test and validation) or nothing held out (training).
+
+    Raises:
+        InputError: No view was found in :data:`PATIENCE` draws of a place.
+    """
+    vain = 0
     while True:
         anywhere = rng.random() < config.anywhere_share
         while True:
+            vain += 1
+            if vain > PATIENCE:
+                raise InputError(
+                    f"{imagery.name} yields too few crops of {config.width_km} km for {part.name.lower()}: "
+                    "none fits into the blocks of that part"
+                )
             lat, lon = np.degrees(np.arcsin(rng.uniform(-0.9961, 0.9961))), rng.uniform(-180, 180)
             if part_of(lat, lon) == part and (anywhere or imagery.has_detail(lat, lon)):
                 break
@@ -87,6 +101,7 @@ def draw_views(imagery: Imagery, part: Part, config: CropConfig, rng: np.random.
             float(rng.uniform(5, config.max_tilt_deg)) if rng.random() < config.tilted_share else 0.0,
         )
         if footprint_parts(view.lat, view.lon, view.reach_km) == {part}:
+            vain = 0
             yield view
 
 
@@ -111,10 +126,16 @@ def draw_crops(imagery: Imagery, part: Part, count: int, config: CropConfig, rng
 def draw_pairs(
     imagery: Imagery, part: Part, count: int, config: CropConfig, rng: np.random.Generator
 ) -> tuple[Crops, Crops]:
-    """Two views each of ``count`` places: the second is drawn anew within 20 km of the first, row by row."""
+    """Two views each of ``count`` places: the second is drawn anew within 20 km of the first, row by row.
+
+    Raises:
+        InputError: The imagery yields almost no crop of that part (after 200 tries per pair).
+    """
     first = _Collector(count, config.size)
     second = _Collector(count, config.size)
-    for view in draw_views(imagery, part, config, rng):
+    for tries, view in enumerate(draw_views(imagery, part, config, rng)):
+        if tries > 200 * count + 1000:
+            raise InputError(f"{imagery.name} yields too few crops of {config.width_km} km for {part.name.lower()}")
         lat, lon = destination(view.lat, view.lon, float(rng.uniform(0, 360)), float(20 * np.sqrt(rng.random())))
         other = dataclasses.replace(
             view,
@@ -158,10 +179,9 @@ def draw_pool(job: PoolJob, folder: Path, workers: int = 2) -> Crops:
         Twice ``job.count`` crops: all first views, then the second views in the same order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    chunk = 5000
     parts = [
-        (dataclasses.replace(job, count=min(chunk, job.count - start)), start, folder / f"{start:08d}.npz")
-        for start in range(0, job.count, chunk)
+        (dataclasses.replace(job, count=min(CHUNK, job.count - start)), start, folder / f"{start:08d}.npz")
+        for start in range(0, job.count, CHUNK)
     ]
     todo = [part for part in parts if not part[-1].exists()]
     if todo:
