@@ -32,7 +32,10 @@ def load(path: str | Path, schema: type[Config]) -> Config:
     if not found.is_file():
         known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.yaml"))
         raise InputError(f"no recipe at {path}: give a YAML file or one of {', '.join(known)}")
-    values = yaml.safe_load(found.read_text()) or {}
+    try:
+        values = yaml.safe_load(found.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{found.name} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"{found.name} holds a {type(values).__name__}: a recipe is a mapping of settings")
     return build(schema, values, where=found.name)
@@ -55,13 +58,28 @@ def build(schema: type[Config], values: dict[str, Any], *, where: str) -> Config
         kind = hints[key]
         if dataclasses.is_dataclass(kind) and isinstance(value, dict):
             filled[key] = build(kind, value, where=f"{where}: {key}")  # type: ignore[arg-type]
-        elif typing.get_origin(kind) is tuple and isinstance(value, list):
-            filled[key] = tuple(value)
-        elif kind in (int, float, str, bool) and not isinstance(value, (kind, int) if kind is float else kind):
-            raise InputError(f"{where}: {key} is {value!r}, expected {kind.__name__}")
+        elif not _fits(value, kind):
+            raise InputError(f"{where}: {key} is {value!r}, expected {_name(kind)}")
         else:
-            filled[key] = value
+            filled[key] = tuple(value) if isinstance(value, list) else value
     return schema(**filled)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if isinstance(value, bool):  # which Python counts among the integers
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _name(kind: Any) -> str:
+    if dataclasses.is_dataclass(kind):
+        return "a mapping of settings"
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {len(typing.get_args(kind))}"
+    return getattr(kind, "__name__", None) or str(kind)
 
 
 def save(config: Any, path: Path) -> None:
