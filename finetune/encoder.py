@@ -268,7 +268,9 @@ def train(
     started, steps = time.monotonic(), range(first, config.steps)
     model.train()
     for step in progress(steps, initial=first, total=config.steps) if progress else steps:
-        rng = np.random.default_rng((config.seed, step))  # a resumed run draws what an unbroken one would have
+        # A resumed run draws what an unbroken one would have, dropout included.
+        rng = np.random.default_rng((config.seed, step))
+        torch.manual_seed((config.seed << 32) + step)
         rows = rng.integers(len(lat), size=config.batch_size)
         x = inputs.batch(rows, rng).to(device)
         for group in optimiser.param_groups:
