@@ -58,5 +58,5 @@ class Calibration:
                 k: tuple(v) if isinstance(v, list) else v for k, v in values["neighbours"].items()
             }
             return cls(neighbours=NeighbourConfig(**config), **lists)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GalleryError(f"{path.name} is not a calibration this version reads: {error}") from error
