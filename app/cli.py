@@ -101,7 +101,7 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
     picture.add_argument("--place", metavar="LAT,LON", help="where to cut the picture, in degrees")
     picture.add_argument("--photo", metavar="FILE", help="use this photo instead of a picture from orbit")
     command.add_argument(
-        "--width-km", metavar="KM", type=float, help="width of the picture from orbit on the ground (default: 400)"
+        "--width-km", metavar="KM", type=float, help="width of the picture from orbit on the ground (default: 300)"
     )
     _add_settings(command)
 

