@@ -186,8 +186,13 @@ class EndpointEngine:
         except ImportError as error:
             raise MissingDependencyError("--engine URL needs httpx: pip install 'gaea-geo[serve]'") from error
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
-        served = [entry.get("id", "") for entry in self._call("GET", "models").get("data", [])]
+        try:
+            self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise ModelError(f"'{url}' is not a URL: {_first_line(error)}") from error
+        listed = self._call("GET", "models").get("data")
+        entries = listed if isinstance(listed, list) else []
+        served = [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
         if model is not None and model not in served:
             raise ModelError(f"{url} does not serve '{model}'; it serves {', '.join(served) or 'nothing'}")
         if not served:
@@ -209,8 +214,10 @@ class EndpointEngine:
             "max_tokens": max_new_tokens,
             "temperature": 0,
         }
-        choices = self._call("POST", "chat/completions", json=body).get("choices") or [{}]
-        reply = choices[0].get("message", {}).get("content")
+        try:
+            reply = self._call("POST", "chat/completions", json=body)["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError):
+            reply = None
         if not isinstance(reply, str):
             raise ModelError(f"{self.name} sent no text back")
         return reply.strip()
@@ -227,7 +234,7 @@ class EndpointEngine:
             reply = self._client.request(method, path, **body)
             reply.raise_for_status()
             content = reply.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise ModelError(f"no usable reply from {self._client.base_url}{path}: {_first_line(error)}") from error
         return content if isinstance(content, dict) else {}
 
