@@ -69,8 +69,8 @@ def locate(assistant: Assistant, case: Case) -> tuple[Outcome, Chat]:
     """One outcome: the point that is given when asked to guess, and the areas; abstention is noted beside it."""
     chat = assistant.open(Photo.open(case.image))
     trust = assistant.calibration
-    found = find(chat.belief, chat.neighbours, chat.photo, trust, provenance={}, guess=True).answer
-    regions = {n: chat.belief.region(m) for n, m in zip((50, 90), trust.region_mass, strict=True)}
+    found = find(chat.pooled, chat.neighbours, chat.photo, trust, provenance={}, guess=True).answer
+    regions = {n: chat.pooled.region(m) for n, m in zip((50, 90), trust.region_mass, strict=True)}
     outcome = Outcome(
         case.lat,
         case.lon,

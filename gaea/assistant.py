@@ -143,13 +143,18 @@ class Chat:
         return found
 
     @cached_property
-    def belief(self) -> Belief:
-        """The pooled, tempered belief; even over the Earth for a photo of another world."""
-        if not self.beliefs or not self.familiar:
+    def pooled(self) -> Belief:
+        """What the locators believe together, whatever the photo shows."""
+        if not self.beliefs:
             return Belief.uniform()
         weights = dict(zip(("neighbours", "tokens"), self._with.calibration.weights, strict=True))
         pooled = fuse(list(self.beliefs.values()), [weights[name] for name in self.beliefs])
         return calibrate(pooled, self._with.calibration.temperature)
+
+    @cached_property
+    def belief(self) -> Belief:
+        """The pooled belief; even over the Earth for a photo of another world, of which the locators know nothing."""
+        return self.pooled if self.familiar else Belief.uniform()
 
     @cached_property
     def finding(self) -> Finding:
@@ -165,7 +170,7 @@ class Chat:
         return self._with.engine.see(self._image)
 
     def _find(self, *, guess: bool) -> Finding:
-        belief = self.belief
+        belief = self.pooled if guess else self.belief
         with self._timed("describe"):
             return find(
                 belief,
