@@ -1,0 +1,122 @@
+"""The towers' trainer: a killed run goes on as if nothing had been, and a near miss costs less than a far one."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from gaea.finetune import encoder
+from gaea.finetune.augment import AugmentConfig, augment
+from gaea.finetune.crops import Crops
+from gaea.sphere import to_xyz
+
+ORBIT = encoder.EncoderConfig(
+    trunk="gaea_orbitnet_tiny",
+    image_size=48,
+    embed_dim=32,
+    level=2,
+    coarse_level=1,
+    steps=12,
+    batch_size=16,
+    checkpoint_every=6,
+)
+VIT = encoder.EncoderConfig(
+    arch="vit", width=64, layers=1, image_size=48, embed_dim=32, level=2, coarse_level=1, steps=6, batch_size=8,
+    checkpoint_every=3, distill_weight=1.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crops():
+    rng = np.random.default_rng(0)
+    lat, lon = np.degrees(np.arcsin(rng.uniform(-0.9, 0.9, 40))), rng.uniform(-180, 180, 40)
+    images = rng.integers(0, 255, (40, 48, 48, 3), dtype=np.uint8)
+    return Crops(images, lat.astype(np.float32), lon.astype(np.float32), np.full(40, 100.0), np.zeros(40))
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(step):
+    def progress(steps, **_):
+        for i in steps:
+            if i == step:
+                raise KilledError
+            yield i
+
+    return progress
+
+
+@pytest.mark.parametrize("config", [ORBIT, VIT], ids=["orbit", "vit"])
+def test_a_killed_run_equals_an_unbroken_one(config, crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "fit_stems", functools.partial(encoder.fit_stems, patches=500))
+    taught = torch.nn.functional.normalize(torch.randn(40, 32, generator=torch.Generator().manual_seed(2)))
+    teacher = taught if config.arch == "vit" else None
+
+    def train(folder, **options):
+        torch.manual_seed(0)
+        if config.arch == "orbit":
+            tower, inputs = encoder.prepare_orbit(crops, config)
+        else:
+            tower = encoder.build_tower(config)
+            inputs = encoder.Pictures(crops, config.image_size, config.augment)
+        return encoder.train(config, tower, inputs, crops, tmp_path / folder, teacher=teacher, **options)
+
+    whole = train("whole")
+    with pytest.raises(KilledError):
+        train("cut", progress=killed_at(config.steps - 2))
+    again = train("cut")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_near_miss_costs_less_than_a_far_one():
+    centres = torch.tensor(to_xyz(np.array([0.0, 0.0, 0.0]), np.array([0.0, 5.0, 90.0])), dtype=torch.float32)
+    target = encoder.soft_targets(centres[:1], centres, encoder.EncoderConfig())
+    torch.testing.assert_close(target.sum(1), torch.ones(1))
+    assert target[0, 0] > target[0, 1] > target[0, 2]
+    assert target[0, 1] > 0.01
+
+
+def test_coarse_classes_are_the_parents(crops):
+    from gaea import cells
+
+    ids = np.unique(cells.from_latlon(crops.lat.astype(float), crops.lon.astype(float), 2))
+    model = encoder.PlaceClassifier(encoder.build_tower(VIT), ids, VIT)
+    parents = cells.parent(ids, 1)
+    assert model.coarse_count == len(np.unique(parents))
+    assert (np.unique(parents)[model.coarse.numpy()] == parents).all()
+
+
+def test_embeddings_are_in_order_whatever_the_batch(crops):
+    torch.manual_seed(0)
+    tower = encoder.build_tower(VIT).eval()
+    small, large = (encoder.embed(tower, crops.images_NHWC, batch=n) for n in (7, 64))
+    torch.testing.assert_close(small, large, rtol=0.05, atol=0.02)
+
+
+def test_preprocessing_is_the_shipped_one():
+    grey = torch.full((1, 3, 4, 4), 0.5)
+    expected = (torch.tensor([0.5, 0.5, 0.5]) - torch.tensor(encoder.MEAN)) / torch.tensor(encoder.STD)
+    torch.testing.assert_close(encoder.normalise(grey)[0, :, 0, 0], expected)
+
+
+def test_augmentation_follows_its_seed_and_stays_a_picture():
+    pictures = torch.rand(64, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    strong = AugmentConfig(strong_share=1, haze_share=1, cloud_share=1, blur_share=1)
+
+    def run(config, seed):
+        return augment(pictures, config, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(run(strong, 1), run(strong, 1))
+    assert not torch.equal(run(strong, 1), run(strong, 2))
+    for config in (strong, AugmentConfig()):
+        out = run(config, 3)
+        assert out.shape == pictures.shape
+        assert ((out >= 0) & (out <= 1)).all()
+    none = AugmentConfig(strong_share=0, haze_share=0, cloud_share=0, blur_share=0, mild=0)
+    torch.testing.assert_close(run(none, 1), pictures, atol=1e-5, rtol=0)
+    changed = {c: (run(c, 4) - pictures).abs().mean() for c in (AugmentConfig(), strong)}
+    assert changed[strong] > 2 * changed[AugmentConfig()]
