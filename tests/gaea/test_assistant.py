@@ -138,15 +138,21 @@ def test_a_belief_too_wide_gets_no_point():
     abstains(valid(narrow.ask()))
 
 
-@pytest.mark.parametrize("memory", [None, FakeMemory(strangeness=9.0)])
-def test_a_guess_is_given_when_asked_for(memory):
-    engine = FakeEngine(has_geotokens=memory is not None)
-    chat = assistant(engine, memory, strange=1.0).open(PICTURE)
+def test_a_guess_is_given_when_asked_for():
+    chat = assistant(FakeEngine(has_geotokens=False)).open(PICTURE)
     abstains(chat.ask())
     guess = valid(chat.ask("Guess where", guess=True))
     assert guess.point is not None
     assert guess.radius_km[90] > 1000
     assert guess.confidence.sure == "cannot tell"
+    abstains(chat.ask("And now?"))
+
+
+def test_a_guess_about_a_photo_of_another_world_is_what_the_locators_believe():
+    chat = assistant(FakeEngine(), FakeMemory(strangeness=9.0), strange=1.0).open(PICTURE)
+    abstains(chat.ask())
+    guess = valid(chat.ask("Guess where", guess=True)).point
+    assert great_circle_km(guess.lat, guess.lon, *LYON) < 30
     abstains(chat.ask("And now?"))
 
 
