@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from gaea import prompts
+from gaea.briefing import Briefing
 from gaea.calibration import Calibration
-from gaea.engine import TransformersEngine
+from gaea.engine import SPOKEN_FILE, TransformersEngine
 from gaea.finetune import briefings, calibrate, llava, qa, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
@@ -309,6 +310,7 @@ class NanoRun:
             progress=self.progress,
         )
         llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
+        (folder / SPOKEN_FILE).write_text(json.dumps(sft.spoken_tokens(self._answers(3000), self.tokenizer)) + "\n")
 
     def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
         """Patch features of the pool, computed once, in fp16."""
@@ -360,16 +362,24 @@ class NanoRun:
         """Draws conversations about known places."""
         samples = []
         for row in rng.integers(len(self.world), size=count):
-            told = briefings.doubt(self.world[row], self.world, rng, self.config.doubt)
-            others = [
-                briefings.doubt(self.world[int(o)], self.world, rng, self.config.doubt)
-                for o in rng.integers(len(self.world), size=5)
-            ]
-            items = qa.conversation(told, others, rng, self.config.sft.turns)
+            told, items = self._conversation(int(row), rng)
             turns = [(item.question, item.answer) for item in items]
             asked = prompts.talk(told, turns[:-1], turns[-1][0])
             samples.append(self._sample(asked, turns[-1][1], int(row)))
         return samples
+
+    def _conversation(self, row: int, rng: np.random.Generator) -> tuple[Briefing, list[qa.Item]]:
+        def doubted(of: int) -> Briefing:
+            return briefings.doubt(self.world[of], self.world, rng, self.config.doubt)
+
+        told = doubted(row)
+        others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
+        return told, qa.conversation(told, others, rng, self.config.sft.turns)
+
+    def _answers(self, conversations: int) -> list[str]:
+        rng = np.random.default_rng((self.config.seed, 9))
+        rows = rng.integers(len(self.world), size=conversations)
+        return [item.answer for row in rows for item in self._conversation(int(row), rng)[1]]
 
     def _sample(self, messages: list[prompts.Message], answer: str, row: int) -> sft.Sample:
         said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}

@@ -121,7 +121,8 @@ def where(briefing: Briefing) -> str:
     facts = dict(briefing.facts)
     if briefing.sure == CANNOT_TELL:
         return "I cannot tell where this is. The picture fits too many places."
-    place = ", ".join(v for v in (facts.get("region"), facts.get("country") or facts.get("sea")) if v)
+    named = [v for v in (facts.get("region"), facts.get("country") or facts.get("sea")) if v]
+    place = ", ".join(named) or facts.get("continent", "a place whose name I do not know")
     near = f" near {facts['near']} away" if "near" in facts and facts.get("country") else ""
     spread = f" Half of my belief lies within {rounded_km(briefing.radius_km[0])}." if briefing.radius_km else ""
     opening = {"confident": "This is", "fairly sure": "This is probably", "unsure": "This may be"}[briefing.sure]

@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,22 @@ def tokenize(samples: Sequence[Sample], tokenizer: Any, image_tokens: int) -> tu
                 labels[i, j] = token
             speaking = token == speaks or (speaking and token != ends)
     return ids, (ids != tokenizer.pad_token_id).long(), labels
+
+
+def spoken_tokens(answers: Sequence[str], tokenizer: Any, share: float = 0.01) -> list[int]:
+    """Tokens that many answers have in common: the words of speech, not the names of places.
+
+    Args:
+        answers: Answers about many places.
+        tokenizer: The model's.
+        share: Least share of the answers that a token must appear in.
+    """
+    rows = [set(row) for row in tokenizer(list(answers), add_special_tokens=False)["input_ids"]]
+    seen = Counter(token for row in rows for token in row)
+    digits = {
+        token for token, piece in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))) if piece.isdigit()
+    }
+    return sorted(token for token, n in seen.items() if n >= share * len(rows) and token not in digits)
 
 
 def answer_loss(model: Any, features: Tensor, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:

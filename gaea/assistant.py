@@ -179,6 +179,7 @@ class Chat:
                 self._with.calibration,
                 provenance={**self._with.provenance, "photo_sha256": self.photo.sha256},
                 guess=guess,
+                familiar=self.familiar,
             )
 
     @contextmanager
@@ -210,11 +211,13 @@ def find(
     *,
     provenance: dict[str, Any],
     guess: bool = False,
+    familiar: bool = True,
 ) -> Finding:
     """Read a belief: the point of least expected distance, its areas, the place, the alternatives and the evidence."""
     lat, lon = belief.point("median")
     half, most = (belief.radius_km(lat, lon, mass) for mass in trust.region_mass)
-    sure = how_sure(half, most, belief.information_gain(), trust.abstain_radius_km)
+    told = how_sure(half, most, belief.information_gain(), trust.abstain_radius_km)
+    sure = told if familiar else CANNOT_TELL
     abstained = sure == CANNOT_TELL and not guess
     place = places.describe(lat, lon)
     regions = {} if abstained else {n: belief.region(m) for n, m in zip((50, 90), trust.region_mass, strict=True)}

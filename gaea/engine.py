@@ -12,6 +12,7 @@ import base64
 import copy
 import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ from gaea.errors import MissingDependencyError, ModelError
 from gaea.hilbert import IntArray
 from gaea.prompts import Message, with_system
 from gaea.sphere import FloatArray
+
+SPOKEN_FILE = "spoken.json"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,8 +110,10 @@ class TransformersEngine:
         tokenizer = self._processor.tokenizer
         ids = tokenizer.convert_tokens_to_ids(list(geotokens.all_symbols()))
         unknown = tokenizer.unk_token_id
+        self._marks = tokenizer.all_special_ids
         self.has_geotokens = all(i is not None and i != unknown for i in ids)
         self._symbol_ids = ids
+        self._spoken = _spoken(Path(model))
 
     def see(self, image: Image.Image) -> Sight:
         """Prepare the picture; its features are computed with the first question and kept."""
@@ -117,8 +122,14 @@ class TransformersEngine:
     def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
         """Greedy reply."""
         inputs = self._inputs(messages, sight)
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
+        if self._spoken:
+            # A small model is held to words of speech and to what it was told: it can misread, but not invent a name.
+            said = sorted({*self._spoken, *inputs["input_ids"][0].tolist()} - {*self._symbol_ids, *self._marks})
+            said.append(self._processor.tokenizer.eos_token_id)
+            options["prefix_allowed_tokens_fn"] = lambda *_: said
         with self._torch.inference_mode():
-            out = self._model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+            out = self._model.generate(**inputs, **options)
         reply = out[0, inputs["input_ids"].shape[1] :]
         return str(self._processor.tokenizer.decode(reply, skip_special_tokens=True)).strip()
 
@@ -237,6 +248,12 @@ class EndpointEngine:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise ModelError(f"no usable reply from {self._client.base_url}{path}: {_first_line(error)}") from error
         return content if isinstance(content, dict) else {}
+
+
+def _spoken(folder: Path) -> list[int]:
+    """Ids of the words that a model trained here may always say; empty for any other model."""
+    listed = folder / SPOKEN_FILE
+    return [int(token) for token in json.loads(listed.read_text())] if listed.is_file() else []
 
 
 def _loading_errors() -> tuple[type[Exception], ...]:

@@ -117,7 +117,6 @@ def test_doubt_in_words_and_numbers():
     assert qa.evidence(briefing) == "It looks like Rhône, France; Piemonte, Italy."
 
 
-@pytest.mark.xfail(reason="frozen while weights train on it: a briefing that dropped its place gives 'This is in .'")
 def test_a_place_without_a_name_is_no_empty_sentence():
     assert "in ." not in qa.where(Briefing(facts=(("continent", "Africa"),), sure="unsure"))
 
