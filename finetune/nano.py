@@ -310,7 +310,7 @@ class NanoRun:
             progress=self.progress,
         )
         llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
-        (folder / SPOKEN_FILE).write_text(json.dumps(sft.spoken_tokens(self._answers(3000), self.tokenizer)) + "\n")
+        (folder / SPOKEN_FILE).write_text(json.dumps(self.spoken()) + "\n")
 
     def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
         """Patch features of the pool, computed once, in fp16."""
@@ -375,6 +375,11 @@ class NanoRun:
         told = doubted(row)
         others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
         return told, qa.conversation(told, others, rng, self.config.sft.turns)
+
+    def spoken(self) -> list[int]:
+        """Ids of the words that nano may always say; names and numbers it has to be told."""
+        values = [f"{lead}{value}" for place in self.world for _, value in place.facts for lead in ("", " ")]
+        return sft.spoken_tokens(self._answers(3000), values, self.tokenizer)
 
     def _answers(self, conversations: int) -> list[str]:
         rng = np.random.default_rng((self.config.seed, 9))

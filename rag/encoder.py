@@ -139,7 +139,8 @@ class OpenClipEncoder:
         if judge is None or not images:
             return np.zeros(len(images), np.float32)
         batch_NCHW = torch.stack([self._transform(_as_rgb(image, index)) for index, image in enumerate(images)])
-        judged: NDArray[np.float32] = judge(batch_NCHW.to(self._device)).float().cpu().numpy()
+        dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
+        judged: NDArray[np.float32] = judge(batch_NCHW.to(self._device, dtype)).float().cpu().numpy()
         return judged
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
