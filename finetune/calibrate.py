@@ -43,19 +43,20 @@ class Evidence:
     lat: float
     lon: float
     strangeness: float
+    unseen: bool
 
 
-def gather(memory: GalleryMemory, engine: Engine, crops: Sequence[Crops]) -> list[Evidence]:
+def gather(memory: GalleryMemory, engine: Engine, unseen: Crops, seen: Crops) -> list[Evidence]:
     """Recall and decode every validation picture once."""
     found = []
-    for part in crops:
+    for part in (unseen, seen):
         for picture, lat, lon in zip(part.images_NHWC, part.lat.tolist(), part.lon.tolist(), strict=True):
             image = Image.fromarray(picture)
             recalled = memory.recall(image)
             asked = prompts.locate(prompts.neighbour_tokens(recalled.similar))
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
-            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image)))
+            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen))
     return found
 
 
@@ -89,7 +90,8 @@ def learn(evidence: Sequence[Evidence]) -> Calibration:
     )
     final = [calibrate(b, temperature) for b in pools[weights]]
     logger.info("pooled with %s at T=%.2f: %.3f nats", weights, temperature, surprise(final))
-    needed = np.array([mass_to_reach(b, e.lat, e.lon) for b, e in zip(final, evidence, strict=True)])
+    # Regions are sized on unseen places alone: there they are hardest to get right, and seen ones are then safe.
+    needed = np.array([mass_to_reach(b, e.lat, e.lon) for b, e in zip(final, evidence, strict=True) if e.unseen])
     # Split conformal: the ceil((n + 1) q) / n quantile of the mass a region needs to reach the truth.
     n = len(needed)
     masses = tuple(float(np.quantile(needed, min(np.ceil((n + 1) * q) / n, 1.0))) for q in (0.5, 0.9))

@@ -186,10 +186,10 @@ class NanoRun:
             engine = TransformersEngine(self.llava, system=False)
             rng = np.random.default_rng((self.config.seed, 8))
             count = self.config.calibration
-            parts = [
+            unseen, seen = (
                 draw_crops(self.imagery, part, count, self.config.probe, rng) for part in (Part.VALIDATION, Part.TRAIN)
-            ]
-            calibrate.learn(calibrate.gather(memory, engine, parts)).save(path)
+            )
+            calibrate.learn(calibrate.gather(memory, engine, unseen, seen)).save(path)
         return Calibration.load(path)
 
     @cached_property
