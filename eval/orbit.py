@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ ASKED = (
     "capital",
     "currency",
 )
+_GIVEN = {"true-false": r"\b(yes|no)\b", "choice": r"\b[A-D]\)"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +165,6 @@ def questions(assistant: Assistant, cases: Iterator[Case], seed: int = 0) -> dic
 
 
 def _by_kind(asked: list[tuple[str, Item, str, str]]) -> dict[str, Any]:
-    def right(item: Item, reply: str) -> bool:
-        return reply.startswith(item.key) if item.form != "open" else item.key in reply
-
     result: dict[str, Any] = {}
     groups = {f"{i.kind} (open)" if f == "open" else f for f, i, _, _ in asked}
     for group in sorted(groups):
@@ -173,11 +172,19 @@ def _by_kind(asked: list[tuple[str, Item, str, str]]) -> dict[str, Any]:
         common = Counter(i.key for i, _, _ in mine).most_common(1)[0][1]
         result[group] = {
             "n": len(mine),
-            "accuracy": round(sum(right(i, a) for i, a, _ in mine) / len(mine), 3),
+            "accuracy": round(sum(_right(i, a) for i, a, _ in mine) / len(mine), 3),
             "majority": round(common / len(mine), 3),
-            "blanked": round(sum(right(i, b) for i, _, b in mine) / len(mine), 3),
+            "blanked": round(sum(_right(i, b) for i, _, b in mine) / len(mine), 3),
         }
     return result
+
+
+def _right(item: Item, reply: str) -> bool:
+    """An open answer has to contain the key; of verdicts and letters, the last one given counts."""
+    if item.form == "open":
+        return item.key in reply
+    given = re.findall(_GIVEN[item.form], reply, re.IGNORECASE)
+    return bool(given) and given[-1].lower() == item.key.lower()
 
 
 def save(report: dict[str, Any], path: Path) -> None:

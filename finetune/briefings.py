@@ -1,12 +1,14 @@
 """Briefings to learn from: real places, invented doubt, and facts that are sometimes swapped.
 
-What a briefing says of a place is true for most conversations. In a share of them facts are exchanged between places
-or left out, so that the only way to answer well is to read the briefing rather than to remember the world.
+What a briefing says of a place is true for many conversations. In a share of them facts are exchanged between places,
+left out, or given names that do not exist, so that the only way to answer well is to read the briefing rather than to
+remember the world.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,17 @@ from gaea import places
 from gaea.briefing import CANNOT_TELL, Briefing, how_sure, place_facts
 
 
+_NAMED = frozenset({"near", "region", "country", "sea", "capital", "neighbours", "languages", "currency"})
+_NAME = re.compile(r"[^\W\d_]{4,}")  # so that km, of and the stay
+
+
 @dataclasses.dataclass(frozen=True)
 class DoubtConfig:
     """Shares of the conversations in which something is missing or exchanged."""
 
     unknown_share: float = 0.1
     swapped_share: float = 0.35
+    invented_share: float = 0.0
     dropped: float = 0.08
     abstain_radius_km: float = 1500.0
 
@@ -73,6 +80,8 @@ def doubt(place: KnownPlace, world: list[KnownPlace], rng: np.random.Generator, 
     facts = list(place.facts)
     if rng.random() < config.swapped_share:
         facts = [(name, dict(_any(world, rng).facts).get(name, value)) for name, value in facts]
+    if config.invented_share and rng.random() < config.invented_share:
+        facts = [(name, _invented(value, world, rng) if name in _NAMED else value) for name, value in facts]
     facts = [fact for fact in facts if rng.random() >= config.dropped]
     near = [n for n in place.neighbours if n] + [_any(world, rng).country for _ in range(2)]
     country = dict(facts).get("country", "")
@@ -85,6 +94,19 @@ def doubt(place: KnownPlace, world: list[KnownPlace], rng: np.random.Generator, 
         alternatives=tuple(zip(names, shares.tolist(), strict=False)),
         similar=tuple(similar),
     )
+
+
+def _invented(value: str, world: list[KnownPlace], rng: np.random.Generator) -> str:
+    """The same number of names, none of them real: halves of words of other places, glued together."""
+    return _NAME.sub(lambda _: _half(world, rng, first=True) + _half(world, rng, first=False), value)
+
+
+def _half(world: list[KnownPlace], rng: np.random.Generator, *, first: bool) -> str:
+    facts = [value for name, value in _any(world, rng).facts if name in _NAMED]
+    words = _NAME.findall(" ".join(facts)) or ["Nowhere"]
+    word = words[int(rng.integers(len(words)))]
+    middle = (len(word) + 1) // 2
+    return word[:middle] if first else word[middle:].lower()
 
 
 def _any(world: list[KnownPlace], rng: np.random.Generator) -> KnownPlace:

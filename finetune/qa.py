@@ -44,28 +44,85 @@ _ASKED: dict[str, tuple[str, ...]] = {
         "In which country was this taken?",
         "Name the country.",
         "What country am I looking at?",
+        "Can you tell me the country?",
+        "Which nation is this?",
+        "Do you know what country we are in?",
     ),
-    "region": ("Which region is this?", "What part of the country is this?", "Which state or province is it?"),
-    "continent": ("Which continent is this?", "What continent is it on?", "On which continent was this taken?"),
-    "capital": ("What is the capital of this country?", "Which capital does this country have?", "Name its capital."),
+    "region": (
+        "Which region is this?",
+        "What part of the country is this?",
+        "Which state or province is it?",
+        "Can you name the province?",
+        "Which administrative region is it?",
+    ),
+    "continent": (
+        "Which continent is this?",
+        "What continent is it on?",
+        "On which continent was this taken?",
+        "Which part of the world is it?",
+    ),
+    "capital": (
+        "What is the capital of this country?",
+        "Which capital does this country have?",
+        "Name its capital.",
+        "What is its capital city?",
+        "Where does its government sit?",
+    ),
     "neighbours": (
         "Which countries are its neighbours?",
         "What does this country border on?",
         "Name the neighbouring countries.",
         "Which countries lie next to it?",
+        "Who are its neighbours?",
+        "Which countries share a border with it?",
     ),
-    "languages": ("Which languages are spoken here?", "What language do people speak here?", "What do people speak?"),
+    "languages": (
+        "Which languages are spoken here?",
+        "What language do people speak here?",
+        "What do people speak?",
+        "Which tongues would I hear?",
+        "What are the official languages?",
+    ),
     "driving": (
         "On which side do people drive here?",
         "Do they drive on the left or the right?",
         "Which driving side?",
+        "What side of the road do they drive on?",
+        "Is traffic on the left or on the right?",
     ),
-    "currency": ("What is the currency here?", "How does one pay here?", "Which money is used?"),
-    "climate": ("What is the climate like?", "Which climate does this place have?", "What kind of climate is it?"),
-    "hemisphere": ("Which hemisphere is this in?", "Is this north or south of the equator?", "Which hemisphere?"),
-    "coast": ("Is this near the coast?", "Is this place coastal or inland?", "How close is the sea?"),
-    "near": ("What is the nearest larger town?", "Which town is near?", "What city is close to this?"),
-    "sea": ("Which sea is this?", "What water is this?", "Name the sea."),
+    "currency": (
+        "What is the currency here?",
+        "How does one pay here?",
+        "Which money is used?",
+        "What currency do I need?",
+    ),
+    "climate": (
+        "What is the climate like?",
+        "Which climate does this place have?",
+        "What kind of climate is it?",
+        "How is the weather there as a rule?",
+        "Describe the climate.",
+    ),
+    "hemisphere": (
+        "Which hemisphere is this in?",
+        "Is this north or south of the equator?",
+        "Which hemisphere?",
+        "Is it on the northern or the southern half of the Earth?",
+    ),
+    "coast": (
+        "Is this near the coast?",
+        "Is this place coastal or inland?",
+        "How close is the sea?",
+        "Is it by the sea?",
+    ),
+    "near": (
+        "What is the nearest larger town?",
+        "Which town is near?",
+        "What city is close to this?",
+        "What is the closest city?",
+        "How far is the next town?",
+    ),
+    "sea": ("Which sea is this?", "What water is this?", "Name the sea.", "Which ocean is this?"),
 }
 
 _TOLD: dict[str, Callable[[str], str]] = {
@@ -84,6 +141,16 @@ _TOLD: dict[str, Callable[[str], str]] = {
     "sea": lambda v: f"The water is {v}.",
 }
 
+_CLAIMED = {
+    "continent": "Is this in {}?",
+    "neighbours": "Are its neighbours {}?",
+    "languages": "Do people speak {} here?",
+    "driving": "Do they drive on the {} here?",
+    "hemisphere": "Is it in the {} hemispheres?",
+    "coast": "Is this place {}?",
+    "near": "Is the nearest larger town {} away?",
+}
+
 _NO_NEIGHBOURS = "I know of no land neighbours."
 _NOT_KNOWN = "I do not know that."
 _NOWHERE = "I cannot tell, because I do not know where this is."
@@ -96,15 +163,32 @@ _WHERE = (
     "Locate this.",
     "Where am I?",
     "Where was this photo taken?",
+    "Can you tell me where this is?",
+    "What am I looking at?",
+    "Do you know this place?",
+    "What is the location of this picture?",
 )
-_SURE = ("How sure are you?", "Are you certain?", "How confident is that?", "How exact is this?")
+_SURE = (
+    "How sure are you?",
+    "Are you certain?",
+    "How confident is that?",
+    "How exact is this?",
+    "How wide is the area?",
+    "How far off could you be?",
+)
 _ELSE = (
     "What else could it be?",
     "Where else might it be?",
     "Is there another possibility?",
     "What are the alternatives?",
 )
-_WHY = ("How do you know?", "What is the evidence?", "Why do you think so?", "What does it look like?")
+_WHY = (
+    "How do you know?",
+    "What is the evidence?",
+    "Why do you think so?",
+    "What does it look like?",
+    "Which places look similar?",
+)
 _OUTSIDE = (
     "Who took this picture?",
     "What time was it taken?",
@@ -180,19 +264,17 @@ def combined(kinds: Sequence[str], briefing: Briefing, rng: np.random.Generator)
 
 
 def true_false(kind: str, briefing: Briefing, other: str, rng: np.random.Generator) -> Item:
-    """A statement to confirm or deny; half of them are true."""
+    """A statement to confirm or deny; half of them are true. The fact comes first, and the verdict follows from it."""
     value = dict(briefing.facts)[kind]
     true = bool(rng.random() < 0.5) or other == value
-    claim = value if true else other
-    statement = {"coast": f"Is this place {claim}?", "driving": f"Do they drive on the {claim} here?"}.get(
-        kind, _pick((f"Is the {kind} {claim}?", f"True or false: the {kind} is {claim}."), rng)
-    )
-    answer = f"Yes. {_TOLD[kind](value)}" if true else f"No. {_TOLD[kind](value)}"
-    return Item(kind, "true-false", statement, answer, "Yes" if true else "No", (kind,))
+    plain = _pick((f"Is the {kind} {{}}?", f"True or false: the {kind} is {{}}."), rng)
+    statement = _CLAIMED.get(kind, plain).format(value if true else other)
+    verdict = "yes" if true else "no"
+    return Item(kind, "true-false", statement, f"{_TOLD[kind](value)[:-1]}, so {verdict}.", verdict, (kind,))
 
 
 def choice(kind: str, briefing: Briefing, others: Sequence[str], rng: np.random.Generator) -> Item:
-    """Four options, one right."""
+    """Four options, one right. The fact comes first, and the letter follows from it."""
     value = dict(briefing.facts)[kind]
     options = [value, *[o for o in dict.fromkeys(others) if o != value][:3]]
     order = rng.permutation(len(options))
@@ -200,7 +282,7 @@ def choice(kind: str, briefing: Briefing, others: Sequence[str], rng: np.random.
     letter = "ABCD"[shown.index(value)]
     listed = " ".join(f"{c}) {o}" for c, o in zip("ABCD", shown, strict=False))
     question = f"{_pick((f'Which {kind}?', f'Choose the {kind}:', f'What is the {kind}?'), rng)} {listed}"
-    return Item(kind, "choice", question, f"{letter}) {value}", f"{letter})", (kind,))
+    return Item(kind, "choice", question, f"{_TOLD[kind](value)[:-1]}, so {letter}).", f"{letter})", (kind,))
 
 
 def conversation(  # noqa: PLR0912 - one draw, one branch a kind
@@ -233,21 +315,31 @@ def conversation(  # noqa: PLR0912 - one draw, one branch a kind
             items.append(Item("why", "open", _pick(_WHY, rng), evidence(briefing), "", ()))
         elif draw < 0.40:
             items.append(Item("outside", "open", _pick(_OUTSIDE, rng), CANNOT, CANNOT, ()))
-        elif draw < 0.52:
+        elif draw < 0.50:
             kinds = [str(k) for k in rng.choice(list(_ASKED)[:12], int(rng.integers(2, 4)), replace=False)]
             items.append(combined(kinds, briefing, rng))
-        elif draw < 0.76 or not facts:
+        elif draw < 0.68 or not facts:
             items.append(simple(str(rng.choice(list(_ASKED))), briefing, rng))
         else:
             kind = str(rng.choice([k for k in facts if k in _ASKED]))
             values = [v for o in others if (v := dict(o.facts).get(kind)) and v != facts[kind]]
-            if draw < 0.88 and values:
+            if draw < 0.84 and values:
                 items.append(true_false(kind, briefing, str(rng.choice(values)), rng))
             elif len(values) > 1:
                 items.append(choice(kind, briefing, [str(v) for v in rng.permutation(values)], rng))
             else:
                 items.append(simple(kind, briefing, rng))
-    return items
+    return [dataclasses.replace(item, question=_as_typed(item.question, rng)) for item in items]
+
+
+def _as_typed(question: str, rng: np.random.Generator) -> str:
+    """People leave out capitals and marks, and some are polite."""
+    draw = rng.random()
+    if draw < 0.1:
+        return _pick(("Please: ", "Hello! ", "Thanks. ", "And ", "So, ", "Tell me: "), rng) + _lower(question)
+    if draw < 0.2 and question.count("?") == 1:
+        question = question.removesuffix("?")
+    return _lower(question) if 0.15 < draw < 0.3 else question
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:

@@ -38,7 +38,7 @@ def test_every_answer_holds_its_key(world):
         assert item.question.strip()
         assert item.answer.strip()
         if item.form != "open":
-            assert item.answer.startswith(item.key)
+            assert item.answer.endswith(f", so {item.key}.")
 
 
 def test_every_form_and_kind_is_asked(world):
@@ -52,11 +52,11 @@ def test_true_and_false_are_about_balanced_and_right():
     rng = np.random.default_rng(2)
     briefing = Briefing(facts=(("country", "France"),))
     items = [qa.true_false("country", briefing, "Chad", rng) for _ in range(600)]
-    assert 0.44 < np.mean([item.key == "Yes" for item in items]) < 0.56
+    assert 0.44 < np.mean([item.key == "yes" for item in items]) < 0.56
     for item in items:
-        assert ("France" in item.question) == (item.key == "Yes")
-        assert item.answer == f"{item.key}. The country is France."
-    assert qa.true_false("country", briefing, "France", rng).key == "Yes"
+        assert ("France" in item.question) == (item.key == "yes")
+        assert item.answer == f"The country is France, so {item.key}."
+    assert qa.true_false("country", briefing, "France", rng).key == "yes"
 
 
 def test_a_choice_has_exactly_one_right_option():
@@ -69,7 +69,7 @@ def test_a_choice_has_exactly_one_right_option():
                        .replace(" D)", "|D)").replace("A)", "|A)").split("|")[1:])  # fmt: skip
         assert len(set(options.values())) == 4
         assert [letter for letter, name in options.items() if name == "France"] == [item.key[0]]
-        assert item.answer == f"{item.key} France"
+        assert item.answer == f"The country is France, so {item.key}."
         letters.append(item.key[0])
     assert all(60 < letters.count(letter) < 140 for letter in "ABCD")
 
@@ -151,3 +151,13 @@ def test_known_places_survive_json(world):
 def test_labels():
     assert short_label(describe(-33.86, 151.2)) == "New South Wales, Australia"
     assert "Pacific" in short_label(describe(-30.0, -120.0))
+
+
+def test_invented_names_are_nowhere_on_earth(world):
+    real = {value for place in world for _, value in place.facts}
+    told = briefings(world, 200, invented_share=1.0, swapped_share=0.0, dropped=0.0, unknown_share=0.0)
+    named = [(name, value) for briefing in told for name, value in briefing.facts]
+    invented = [value for name, value in named if name == "country"]
+    assert np.mean([value in real for value in invented]) < 0.1
+    assert {value for name, value in named if name == "coast"} <= {"coastal", "inland"}
+    assert all(value.endswith(" km") for name, value in named if name == "near")
