@@ -16,7 +16,6 @@ import numpy as np
 from gaea import places
 from gaea.briefing import CANNOT_TELL, Briefing, how_sure, place_facts
 
-
 _NAMED = frozenset({"near", "region", "country", "sea", "capital", "neighbours", "languages", "currency"})
 _NAME = re.compile(r"[^\W\d_]{4,}")  # so that km, of and the stay
 
