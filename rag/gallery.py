@@ -5,8 +5,8 @@ One row is one picture: where it was taken, how wide its footprint is, and its e
 ±127 and rounded, and because embeddings have unit length, dividing by the row's own length undoes the stretch. In
 96 dimensions the cosine of a row with its original stays above 0.999.
 
-A gallery is one ``.parquet`` file or a folder of shards with the same encoder, read in the order of their names; a row
-number counts through all of them.
+A gallery is one ``.parquet`` file or a folder of shards with the same encoder, read in the order of their names. A row
+has a *position* in the arrays, and a *number* by which stores know it: the same thing until rows are removed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +27,8 @@ from gaea.errors import GalleryError, InputError
 from gaea.rag.encoder import Encoder, unit_rows
 
 FloatArray: TypeAlias = NDArray[np.float64]
-LABELS = ("text", "source", "credit", "licence")
+IntArray: TypeAlias = NDArray[np.int64]
+LABELS = ("text", "source", "credit", "licence", "key", "sha256", "country", "region", "extra")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Gallery:
         meta: Encoder and default provenance.
         labels: Optional columns of strings named in :data:`LABELS`, each of shape (n,).
         s2: Optional level-30 S2 cell ids, uint64, shape (n,).
+        phash: Optional perceptual hashes of the pictures, uint64, shape (n,).
+        numbers: Row numbers, int64, ascending, shape (n,); None where they are the positions.
 
     Raises:
         GalleryError: Columns of different lengths, coordinates out of range, or embeddings that are not vectors.
@@ -67,12 +70,14 @@ class Gallery:
     meta: GalleryMeta
     labels: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     s2: NDArray[np.uint64] | None = None
+    phash: NDArray[np.uint64] | None = None
+    numbers: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check lengths, coordinates and vectors, naming the first rows at fault."""
         columns = {"lat": self.lat, "lon": self.lon, "width_km": self.width_km, **self.labels}
-        if self.s2 is not None:
-            columns["s2"] = self.s2
+        optional = {"s2": self.s2, "phash": self.phash, "row": self.numbers}
+        columns |= {name: column for name, column in optional.items() if column is not None}
         if self.codes.ndim != 2 or self.codes.shape[1] != self.meta.dim:
             raise GalleryError(f"embeddings have shape {self.codes.shape}, expected (rows, {self.meta.dim})")
         if bad := {name: len(column) for name, column in columns.items() if len(column) != len(self.codes)}:
@@ -84,6 +89,8 @@ class Gallery:
         _refuse_rows(~np.less_equal(np.abs(self.lon), 180), "longitude outside -180..180 or missing", self.lon)
         usable = np.logical_and(np.isfinite(self.codes).all(axis=1), self.codes.any(axis=1))
         _refuse_rows(~usable, "an embedding that is zero or not finite", None)
+        if self.numbers is not None and not (np.diff(self.numbers) > 0).all():
+            raise GalleryError("row numbers of the gallery do not ascend: rows are doubled or shards are out of order")
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -94,11 +101,31 @@ class Gallery:
         return unit_rows(self.codes)
 
     @cached_property
+    def row_numbers(self) -> IntArray:
+        """The number of every row, int64, ascending, shape (n,)."""
+        return np.arange(len(self), dtype=np.int64) if self.numbers is None else self.numbers
+
+    def positions(self, numbers: ArrayLike) -> IntArray:
+        """Where rows with these numbers stand in the arrays, any shape.
+
+        Raises:
+            GalleryError: The gallery has no row of that number.
+        """
+        asked = np.asarray(numbers, np.int64)
+        found = np.minimum(np.searchsorted(self.row_numbers, asked), max(len(self) - 1, 0))
+        missing = asked[self.row_numbers[found] != asked] if len(self) else asked.ravel()
+        if missing.size:
+            raise GalleryError(f"the gallery has no row {missing[0]}: the vector store belongs to other rows")
+        return np.asarray(found, np.int64)
+
+    @cached_property
     def content_hash(self) -> str:
         """Hex SHA-256 over encoder, embeddings and coordinates, the same however the rows are sharded."""
         digest = hashlib.sha256(f"{self.meta.fingerprint} {self.codes.dtype} {self.codes.shape}".encode())
         for column in (self.codes, self.lat.astype(np.float32), self.lon.astype(np.float32)):
             digest.update(np.ascontiguousarray(column).data)
+        if self.numbers is not None:
+            digest.update(np.ascontiguousarray(self.numbers).data)
         return digest.hexdigest()
 
     def label(self, name: str, row: int) -> str:
@@ -130,6 +157,8 @@ class Gallery:
         width_km: ArrayLike | None = None,
         labels: Mapping[str, ArrayLike] | None = None,
         s2: ArrayLike | None = None,
+        phash: ArrayLike | None = None,
+        numbers: ArrayLike | None = None,
         dtype: str = "int8",
     ) -> Gallery:
         """Quantise embeddings, float of shape (n, dim), and bind them to their places.
@@ -142,6 +171,8 @@ class Gallery:
             width_km: Footprint, one number or shape (n,).
             labels: Columns named in :data:`LABELS`.
             s2: Level-30 cells.
+            phash: Perceptual hashes.
+            numbers: Row numbers, where they are not the positions.
             dtype: ``int8`` or ``float16``.
 
         Raises:
@@ -165,6 +196,8 @@ class Gallery:
             meta=meta,
             labels={name: np.asarray(column, dtype=object) for name, column in (labels or {}).items()},
             s2=None if s2 is None else np.asarray(s2, np.uint64),
+            phash=None if phash is None else np.asarray(phash, np.uint64),
+            numbers=None if numbers is None else np.asarray(numbers, np.int64),
         )
 
     @classmethod
@@ -217,10 +250,16 @@ def _concatenate(shards: list[Gallery]) -> Gallery:
         width_km=np.concatenate([shard.width_km for shard in shards]),
         meta=shards[0].meta,
         labels={name: np.concatenate([_label_column(shard, name) for shard in shards]) for name in names},
-        s2=np.concatenate([shard.s2 for shard in shards if shard.s2 is not None])
-        if all(shard.s2 is not None for shard in shards)
-        else None,
+        s2=_joined([shard.s2 for shard in shards]),
+        phash=_joined([shard.phash for shard in shards]),
+        numbers=_joined([shard.numbers for shard in shards]),
     )
+
+
+def _joined(columns: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """One column, where every shard has it."""
+    present = [column for column in columns if column is not None]
+    return np.concatenate(present) if len(present) == len(columns) else None
 
 
 def _label_column(shard: Gallery, name: str) -> NDArray[np.object_]:

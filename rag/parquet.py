@@ -1,7 +1,8 @@
 """How a gallery lies in a Parquet file.
 
 Columns: ``embedding`` (fixed-size list of int8 or float16), ``lat``, ``lon``, ``width_km`` (float32), optionally ``s2``
-(uint64, level 30) and ``text``, ``source``, ``credit``, ``licence`` (dictionary-encoded strings). File metadata holds
+(uint64, level 30), ``phash`` (uint64), ``row`` (int64) and strings: ``text``, ``source``, ``credit``, ``licence``,
+``country``, ``region`` (dictionary-encoded), ``key``, ``sha256``, ``extra``. File metadata holds
 one JSON object under the key ``gaea``: the format's number, and the fields of
 :class:`~gaea.rag.gallery.GalleryMeta` (encoder name, fingerprint and dim, default provenance).
 """
@@ -20,6 +21,7 @@ from gaea.rag.gallery import LABELS, Gallery, GalleryMeta
 
 _METADATA_KEY = b"gaea"
 _FORMAT = 1
+_UNIQUE = frozenset({"key", "sha256", "extra"})  # a dictionary of these would hold every value once
 
 
 def write_file(gallery: Gallery, file: Path) -> None:
@@ -55,6 +57,8 @@ def read_file(file: Path) -> Gallery:
             meta=meta,
             labels={name: table[name].to_numpy() for name in LABELS if name in names},
             s2=table["s2"].to_numpy() if "s2" in names else None,
+            phash=table["phash"].to_numpy() if "phash" in names else None,
+            numbers=table["row"].to_numpy() if "row" in names else None,
         )
     except GalleryError as error:
         raise GalleryError(f"{file}: {error}") from error
@@ -70,9 +74,16 @@ def _to_table(gallery: Gallery) -> Any:
     columns = {
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(gallery.codes.ravel()), gallery.meta.dim),
         **{name: pa.array(getattr(gallery, name).astype(np.float32)) for name in ("lat", "lon", "width_km")},
-        **{name: pa.array(column, pa.string()).dictionary_encode() for name, column in gallery.labels.items()},
+        **{name: _strings(column, name) for name, column in gallery.labels.items()},
     }
-    if gallery.s2 is not None:
-        columns["s2"] = pa.array(gallery.s2)
+    numbered = {"s2": gallery.s2, "phash": gallery.phash, "row": gallery.numbers}
+    columns |= {name: pa.array(column) for name, column in numbered.items() if column is not None}
     described = json.dumps({"format": _FORMAT, **asdict(gallery.meta)}, sort_keys=True)
     return pa.table(columns).replace_schema_metadata({_METADATA_KEY: described.encode()})
+
+
+def _strings(column: Any, name: str) -> Any:
+    import pyarrow as pa
+
+    strings = pa.array(column, pa.string())
+    return strings if name in _UNIQUE else strings.dictionary_encode()

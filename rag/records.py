@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Item:
@@ -37,6 +40,25 @@ class Item:
     width_km: float | None = None
     where: Any = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """An item after reading, decoding and encoding; ``problem`` says why there is no embedding.
+
+    Attributes:
+        item: What was read.
+        sha256: Of the file's bytes, hex.
+        phash: 64-bit perceptual hash of the upright picture.
+        embedding: float32 unit vector of shape (dim,), or None.
+        problem: One line; empty where all went well.
+    """
+
+    item: Item
+    sha256: str = ""
+    phash: int = 0
+    embedding: NDArray[np.float32] | None = None
+    problem: str = ""
 
 
 @runtime_checkable

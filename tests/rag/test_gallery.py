@@ -178,3 +178,24 @@ def test_another_encoder_is_refused():
     with pytest.raises(GalleryError, match=r"index belongs to encoder tiny \(a+, 8-d\), this is vit .*: rebuild"):
         make_gallery().check_encoder(Other())
     make_gallery().check_encoder(Same())
+
+
+def test_row_numbers_survive_a_file_and_find_their_positions(tmp_path):
+    made = make_gallery(numbers=np.arange(20) * 3 + 7, phash=np.arange(20) + 2**63)
+    made.write(tmp_path / "a.parquet")
+    read = Gallery.read(tmp_path / "a.parquet")
+    assert read.row_numbers.tolist() == [3 * i + 7 for i in range(20)]
+    assert read.phash.tolist() == [2**63 + i for i in range(20)]
+    assert read.positions([[64, 7], [10, 10]]).tolist() == [[19, 0], [1, 1]]
+    assert read.content_hash == made.content_hash != make_gallery().content_hash
+
+
+@pytest.mark.parametrize("number", [-1, 8, 65])
+def test_a_number_that_no_row_has_is_refused(number):
+    with pytest.raises(GalleryError, match=f"no row {number}: the vector store belongs to other rows"):
+        make_gallery(numbers=np.arange(20) * 3 + 7).positions([7, number])
+
+
+def test_row_numbers_must_ascend():
+    with pytest.raises(GalleryError, match="do not ascend"):
+        make_gallery(numbers=np.r_[np.arange(19), 3])
