@@ -181,7 +181,7 @@ def test_another_encoder_is_refused():
 
 
 def test_row_numbers_survive_a_file_and_find_their_positions(tmp_path):
-    made = make_gallery(numbers=np.arange(20) * 3 + 7, phash=np.arange(20) + 2**63)
+    made = make_gallery(numbers=np.arange(20) * 3 + 7, phash=np.arange(20, dtype=np.uint64) + np.uint64(2**63))
     made.write(tmp_path / "a.parquet")
     read = Gallery.read(tmp_path / "a.parquet")
     assert read.row_numbers.tolist() == [3 * i + 7 for i in range(20)]
