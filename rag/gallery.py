@@ -29,6 +29,7 @@ from gaea.rag.encoder import Encoder, unit_rows
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 LABELS = ("text", "source", "credit", "licence", "key", "sha256", "country", "region", "extra")
+_BLOCK_ROWS = 65_536  # rows worked on at once, so that a million of them do not exist three times over
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ class Gallery:
         # NaN compares false, so a missing coordinate is caught here too.
         _refuse_rows(~np.less_equal(np.abs(self.lat), 90), "latitude outside -90..90 or missing", self.lat)
         _refuse_rows(~np.less_equal(np.abs(self.lon), 180), "longitude outside -180..180 or missing", self.lon)
-        usable = np.logical_and(np.isfinite(self.codes).all(axis=1), self.codes.any(axis=1))
-        _refuse_rows(~usable, "an embedding that is zero or not finite", None)
+        _refuse_rows(~_usable(self.codes), "an embedding that is zero or not finite", None)
         if self.numbers is not None and not (np.diff(self.numbers) > 0).all():
             raise GalleryError("row numbers of the gallery do not ascend: rows are doubled or shards are out of order")
 
@@ -98,7 +98,10 @@ class Gallery:
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
         """All embeddings, float32 unit rows of shape (n, dim); dequantised on first use."""
-        return unit_rows(self.codes)
+        rows = np.empty(self.codes.shape, np.float32)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            rows[start : start + _BLOCK_ROWS] = unit_rows(self.codes[start : start + _BLOCK_ROWS])
+        return rows
 
     @cached_property
     def row_numbers(self) -> IntArray:
@@ -254,6 +257,15 @@ def _concatenate(shards: list[Gallery]) -> Gallery:
         phash=_joined([shard.phash for shard in shards]),
         numbers=_joined([shard.numbers for shard in shards]),
     )
+
+
+def _usable(codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows have a direction."""
+    usable: NDArray[np.bool_] = np.asarray(codes.any(axis=1), np.bool_)
+    if codes.dtype.kind == "f":
+        for start in range(0, len(codes), _BLOCK_ROWS):
+            usable[start : start + _BLOCK_ROWS] &= np.isfinite(codes[start : start + _BLOCK_ROWS]).all(axis=1)
+    return usable
 
 
 def _joined(columns: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:

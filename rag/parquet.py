@@ -1,10 +1,11 @@
 """How a gallery lies in a Parquet file.
 
-Columns: ``embedding`` (fixed-size list of int8 or float16), ``lat``, ``lon``, ``width_km`` (float32), optionally ``s2``
-(uint64, level 30), ``phash`` (uint64), ``row`` (int64) and strings: ``text``, ``source``, ``credit``, ``licence``,
-``country``, ``region`` (dictionary-encoded), ``key``, ``sha256``, ``extra``. File metadata holds
-one JSON object under the key ``gaea``: the format's number, and the fields of
-:class:`~gaea.rag.gallery.GalleryMeta` (encoder name, fingerprint and dim, default provenance).
+Columns: ``embedding`` (fixed-size list of int8 or float16), ``lat``, ``lon`` (float64, float32 in older files),
+``width_km`` (float32), optionally ``s2`` (uint64, level 30), ``phash`` (uint64), ``row`` (int64) and strings: ``text``,
+``source``, ``credit``, ``licence``, ``country``, ``region`` (dictionary-encoded), ``key``, ``sha256``, ``extra``. File
+metadata holds one JSON object under the key ``gaea``: the format's number, and the fields of
+:class:`~gaea.rag.gallery.GalleryMeta` (encoder name, fingerprint and dim, default provenance). Pages carry checksums,
+so that a flipped bit is an error and not another vector.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def write_file(gallery: Gallery, file: Path) -> None:
     """Write one file, in place; :meth:`Gallery.write` makes that atomic."""
     import pyarrow.parquet as pq
 
-    pq.write_table(_to_table(gallery), file, compression="zstd", row_group_size=32_768)
+    pq.write_table(to_table(gallery), file, compression="zstd", row_group_size=32_768, write_page_checksum=True)
 
 
 def read_file(file: Path) -> Gallery:
@@ -41,7 +42,7 @@ def read_file(file: Path) -> Gallery:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
         described = json.loads((table.schema.metadata or {})[_METADATA_KEY])
         known = {item.name for item in fields(GalleryMeta)}
         meta = GalleryMeta(**{key: value for key, value in described.items() if key in known})
@@ -68,12 +69,15 @@ def read_file(file: Path) -> Gallery:
         raise GalleryError(f"{file} is not a readable gallery ({detail}): fetch or build it again") from error
 
 
-def _to_table(gallery: Gallery) -> Any:
+def to_table(gallery: Gallery) -> Any:
+    """The rows as an Arrow table, as they are written."""
     import pyarrow as pa
 
     columns = {
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(gallery.codes.ravel()), gallery.meta.dim),
-        **{name: pa.array(getattr(gallery, name).astype(np.float32)) for name in ("lat", "lon", "width_km")},
+        # Half of float32's steps are wider than a metre at 180 degrees, and S2 ids are made from the full value.
+        **{name: pa.array(np.ascontiguousarray(getattr(gallery, name))) for name in ("lat", "lon")},
+        "width_km": pa.array(gallery.width_km.astype(np.float32)),
         **{name: _strings(column, name) for name, column in gallery.labels.items()},
     }
     numbered = {"s2": gallery.s2, "phash": gallery.phash, "row": gallery.numbers}
