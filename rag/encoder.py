@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -65,11 +66,17 @@ class OpenClipEncoder:
     Args:
         model: A folder holding ``open_clip_config.json`` and ``open_clip_model.safetensors``, an open_clip model name
             such as ``ViT-B-32``, or ``hf-hub:owner/model``.
-        pretrained: Tag or ``.safetensors`` file, only with a model name.
+        pretrained: Tag or ``.safetensors`` file, only with a model name. A file is preprocessed for as the model's
+            published weights are; where those disagree, as most of them are.
         device: A torch device, such as ``cpu`` or ``cuda:0``.
         precision: ``fp32``, or ``bf16`` (faster on processors that know it, exact to the second decimal).
         batch_size: Pictures per forward pass.
         name: What to call it; the folder's or model's own name if left out.
+        spec: What a user wrote to get this encoder (:func:`gaea.rag.encoders.load_encoder`).
+
+    Attributes:
+        weights_sha256: Of the weights file of a folder; of the tensors by name and value where there is no folder.
+        preprocess_sha256: Of the resolved preprocessing: size, mean, spread, interpolation, resize mode.
 
     Raises:
         ModelError: The model is unknown, a file is missing or damaged, or weights and architecture do not fit.
@@ -85,6 +92,7 @@ class OpenClipEncoder:
         precision: str = "fp32",
         batch_size: int = 64,
         name: str | None = None,
+        spec: str | None = None,
     ) -> None:
         import torch
 
@@ -95,16 +103,18 @@ class OpenClipEncoder:
             self._identifier = f"local-dir:{folder}"
             self._tag: str | None = None
             self.name = name or folder.name
-            self.fingerprint = folder_fingerprint(folder)
+            self.fingerprint, self.weights_sha256 = _folder_hashes(folder)
         else:
             self._identifier, self._tag = str(model), _checked_tag(str(model), pretrained)
             self.name = name or (f"{model}/{pretrained}" if pretrained else str(model))
-        self._device, self._precision, self._batch_size = device, precision, batch_size
+        self.spec = spec or (str(folder) if folder else self.name)
+        self.precision, self._device, self._batch_size = precision, device, batch_size
         self._tokenizer: Any = None
         with _no_root_logging():
             self._model, self._transform = self._load()
         if folder is None:
-            self.fingerprint = _loaded_fingerprint(self._model)
+            self.fingerprint, self.weights_sha256 = _loaded_hashes(self._model)
+        self.preprocess_sha256 = _sha256_of(dict(self._model.visual.preprocess_cfg))
         # Lowered only now, so that the fingerprint does not depend on the precision.
         self._model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
         self.dim = len(self.encode([np.zeros((8, 8, 3), np.uint8)])[0])
@@ -123,7 +133,7 @@ class OpenClipEncoder:
             batch_NCHW = torch.stack(
                 [self._transform(picture) for picture in pictures[start : start + self._batch_size]]
             )
-            batch_NCHW = batch_NCHW.to(self._device, torch.bfloat16 if self._precision == "bf16" else torch.float32)
+            batch_NCHW = batch_NCHW.to(self._device, torch.bfloat16 if self.precision == "bf16" else torch.float32)
             with torch.inference_mode():
                 rows.append(self._model.encode_image(batch_NCHW).float().cpu().numpy())
         return unit_rows(np.concatenate(rows))
@@ -139,7 +149,7 @@ class OpenClipEncoder:
         if judge is None or not images:
             return np.zeros(len(images), np.float32)
         batch_NCHW = torch.stack([self._transform(_as_rgb(image, index)) for index, image in enumerate(images)])
-        dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         judged: NDArray[np.float32] = judge(batch_NCHW.to(self._device, dtype)).float().cpu().numpy()
         return judged
 
@@ -166,7 +176,9 @@ class OpenClipEncoder:
         import gaea.rag.orbitnet  # noqa: F401 - registers the shipped trunk with timm
 
         try:
-            model, transform = open_clip.create_model_from_pretrained(self._identifier, self._tag)
+            model, transform = open_clip.create_model_from_pretrained(
+                self._identifier, self._tag, **_as_published(self._identifier, self._tag)
+            )
         # open_clip, torch, safetensors and the hub client raise a dozen kinds here; all mean the same to the caller.
         except Exception as error:
             raise ModelError(f"encoder {self.name} does not load: {_one_line(error)}") from error
@@ -188,6 +200,17 @@ def folder_fingerprint(folder: Path) -> str:
     Raises:
         ModelError: A file is missing, or the configuration is not open_clip's.
     """
+    return _folder_hashes(folder)[0]
+
+
+def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows scaled to unit length, shape and order kept; a row of zeros stays zero."""
+    rows = np.asarray(rows, np.float32)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12), np.float32)
+
+
+def _folder_hashes(folder: Path) -> tuple[str, str]:
+    """Fingerprint, and hash of the weights file, of a local model folder."""
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
             raise ModelError(f"{folder} holds no {file}: an encoder folder needs {CONFIG_FILE} and {WEIGHTS_FILE}")
@@ -197,27 +220,29 @@ def folder_fingerprint(folder: Path) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / CONFIG_FILE} is not an open_clip configuration: {_one_line(error)}") from error
     with (folder / WEIGHTS_FILE).open("rb") as weights:
-        return _fingerprint(described, hashlib.file_digest(weights, "sha256").hexdigest())
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    return _fingerprint(described, digest), digest
 
 
-def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows scaled to unit length, shape and order kept; a row of zeros stays zero."""
-    rows = np.asarray(rows, np.float32)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12), np.float32)
-
-
-def _loaded_fingerprint(model: Any) -> str:
-    """Fingerprint of a model that has no folder of its own: its tensors, in the order of their names."""
+def _loaded_hashes(model: Any) -> tuple[str, str]:
+    """Fingerprint, and hash of the tensors in the order of their names, of a model that has no folder of its own."""
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).data)
-    return _fingerprint(dict(model.visual.preprocess_cfg), digest.hexdigest())
+    return _fingerprint(dict(model.visual.preprocess_cfg), digest.hexdigest()), digest.hexdigest()
 
 
 def _fingerprint(described: Mapping[str, Any], weights_digest: str) -> str:
-    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(f"{canonical}\n{weights_digest}".encode()).hexdigest()
+    return hashlib.sha256(f"{_canonical(described)}\n{weights_digest}".encode()).hexdigest()
+
+
+def _sha256_of(described: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(described).encode()).hexdigest()
+
+
+def _canonical(described: Mapping[str, Any]) -> str:
+    return json.dumps(described, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def _folder_of(model: str | Path) -> Path | None:
@@ -240,6 +265,21 @@ def _checked_tag(model: str, pretrained: str | None) -> str | None:
     if pretrained not in tags and not (pretrained.endswith(".safetensors") and Path(pretrained).is_file()):
         raise ModelError(f"{pretrained!r} is no .safetensors file and no tag of {model}: known are {', '.join(tags)}")
     return pretrained
+
+
+def _as_published(model: str, tag: str | None) -> dict[str, Any]:
+    """How the published weights of a named model want to be run, which open_clip tells of tags but not of files."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(model) if tag else []
+    published = [open_clip.get_pretrained_cfg(model, known) for known in ([tag] if tag in tags else tags)]
+    if not published:
+        return {}
+    if tag in tags:
+        return {"force_quick_gelu": published[0].get("quick_gelu", False)}
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    common = Counter(tuple(config[key] for key in keys) for config in published).most_common(1)[0][0]
+    return {f"image_{key}": value for key, value in zip(keys, common, strict=True)}
 
 
 def _as_rgb(image: Picture, index: int) -> Image.Image:

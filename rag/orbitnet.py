@@ -84,7 +84,8 @@ class OrbitNet(nn.Module):
 
     def from_statistics(self, statistics: Tensor) -> Tensor:
         """(n, num_classes) from what :meth:`statistics` gave."""
-        standard = ((statistics - self.centre) / self.spread).clamp(-8, 8)
+        # Statistics are taken in float32; a model lowered to bfloat16 goes on in its own type.
+        standard = ((statistics - self.centre) / self.spread).clamp(-8, 8).to(self.centre.dtype)
         out: Tensor = self.head(self.dropout(self.mlp(standard)))
         return out
 
