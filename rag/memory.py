@@ -9,13 +9,15 @@ from PIL import Image
 from gaea.locate.neighbours import Neighbours
 from gaea.rag.encoder import Encoder
 from gaea.rag.gallery import Gallery
-from gaea.rag.neighbours import Exclusion, find
+from gaea.rag.neighbours import DEFAULT, Exclusion, RetrievalConfig, find
 from gaea.rag.store import Store
 
 
 @dataclasses.dataclass(frozen=True)
 class GalleryMemory:
     """An encoder, the rows it encoded, and a store that finds them again.
+
+    ``caps`` says what else the neighbours must obey; its counts are replaced by the three before it.
 
     Raises:
         GalleryError: The gallery was built by another encoder.
@@ -27,6 +29,7 @@ class GalleryMemory:
     k: int = 64
     k_dissimilar: int = 2
     k_hard: int = 2
+    caps: RetrievalConfig = DEFAULT
 
     def __post_init__(self) -> None:
         self.gallery.check_encoder(self.encoder)
@@ -43,15 +46,14 @@ class GalleryMemory:
             image: RGB.
             exclude: Leave out what lies near a place; for protocols that forbid looking too close.
         """
-        return find(
-            self.encoder.encode([image])[0],
-            self.store,
-            self.gallery,
+        config = dataclasses.replace(
+            self.caps,
             k_similar=self.k,
             k_dissimilar=self.k_dissimilar,
             k_hard=self.k_hard,
-            exclude=exclude,
+            exclusions=(*self.caps.exclusions, *([exclude] if exclude else [])),
         )
+        return find(self.encoder.encode([image])[0], self.store, self.gallery, config)
 
     def strangeness(self, image: Image.Image) -> float:
         """How unlike the gallery's world a picture is; 0 where the encoder cannot tell."""

@@ -4,47 +4,62 @@
 (Img2Loc, SIGIR 2024; G3, NeurIPS 2024). In a gallery where the farthest rows are nearly the same for every query, they
 say little; *hard dissimilar* rows are near by cosine but far from where the similar ones agree the picture is, and say
 which look-alike place to rule out.
+
+Stores know rows by their numbers, arrays by positions: a :class:`Neighbour` carries the number, which outlives
+removals. What keeps a list from being filled by one picture, place or source is :mod:`gaea.rag.selection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gaea.errors import InputError
 from gaea.locate.neighbours import Neighbour, Neighbours, Role
 from gaea.rag.gallery import Gallery
+from gaea.rag.selection import BoolArray, Exclusion, FloatArray, IntArray, RetrievalConfig, choose
 from gaea.rag.store import Store
 from gaea.sphere import from_xyz, great_circle_km, to_xyz
 
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.int64]
+__all__ = ["Consensus", "Exclusion", "RetrievalConfig", "Retrieved", "consensus", "diversified", "find", "search"]
 
-
-@dataclass(frozen=True)
-class Exclusion:
-    """Rows nearer than ``within_km`` to a place (degrees; scalars, or one per query) do not count.
-
-    For evaluation protocols: with the query's true place here, the gallery cannot answer with the place itself.
-    """
-
-    lat: ArrayLike
-    lon: ArrayLike
-    within_km: float
+DIVERSITY = (0, 5, 10, 15)
+DEFAULT = RetrievalConfig()
 
 
 @dataclass(frozen=True, eq=False)
 class Retrieved:
-    """Neighbours of many queries as arrays, each of shape (q, k), most similar first."""
+    """Neighbours of many queries as arrays, each of shape (q, k), most similar first; ``rows`` are row numbers."""
 
     rows: IntArray
     lat: FloatArray
     lon: FloatArray
     similarity: FloatArray
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Where neighbours agree the picture is, and how strongly.
+
+    Attributes:
+        lat: Of the weighted spherical mean, degrees.
+        lon: Likewise.
+        resultant: Its resultant length R̄, from 0 (they cancel out) to 1 (one place). 2 (1 − R̄) is the weighted mean
+            of the squared chord to the mean, in Earth radii.
+        spread_km: Great-circle distance from the mean within which half of the weight lies; unlike R̄, one stray
+            neighbour does not move it.
+        effective: How many neighbours are really heard, 1 / Σ w².
+    """
+
+    lat: float
+    lon: float
+    resultant: float
+    spread_km: float
+    effective: float
 
 
 def search(
@@ -61,125 +76,195 @@ def search(
 
     Raises:
         InputError: As the store does; or an exclusion leaves some query no row.
+        GalleryError: The store holds rows that the gallery does not.
     """
     queries = np.asarray(embeddings, np.float32)
     fetch = k if exclude is None else 2 * k + 16
     while True:
-        rows, similarity = store.query(queries, fetch)
+        numbers, positions, similarity = _fetch(queries, store, gallery, fetch)
         if exclude is None:
             break
-        allowed = _allowed(rows, gallery, exclude)
+        allowed = exclude.allows(gallery, numbers, positions, similarity)
         fewest = int(allowed.sum(axis=1).min(initial=k))
-        if fewest >= k or rows.shape[1] >= store.count():
+        if fewest >= k or numbers.shape[1] < fetch or fetch >= store.count():
             if fewest == 0 and len(queries):
-                raise InputError(f"excluding rows within {exclude.within_km:g} km leaves a query no neighbour")
+                raise InputError(f"excluding rows {exclude} leaves a query no neighbour")
             # A stable sort brings the allowed rows forward without disturbing their order.
             order = np.argsort(~allowed, axis=1, kind="stable")[:, : min(k, fewest)]
-            rows = np.take_along_axis(rows, order, axis=1)
-            similarity = np.take_along_axis(similarity, order, axis=1)
+            numbers, positions, similarity = (
+                np.take_along_axis(column, order, axis=1) for column in (numbers, positions, similarity)
+            )
             break
         fetch *= 4
-    return Retrieved(rows, gallery.lat[rows], gallery.lon[rows], similarity.astype(np.float64))
+    return Retrieved(numbers, gallery.lat[positions], gallery.lon[positions], similarity)
 
 
-def find(
-    embedding: ArrayLike,
-    store: Store,
-    gallery: Gallery,
-    *,
-    k_similar: int = 16,
-    k_dissimilar: int = 4,
-    k_hard: int = 0,
-    hard_beyond_km: float = 1000.0,
-    duplicate_similarity: float | None = None,
-    exclude: Exclusion | None = None,
-) -> Neighbours:
+def find(embedding: ArrayLike, store: Store, gallery: Gallery, config: RetrievalConfig = DEFAULT) -> Neighbours:
     """The neighbours of one picture, for its prompt, its evidence and the locator.
+
+    The ranking is read as deep as the caps make necessary: until every list is full, or no row is left (hard rows:
+    until ``hard_pool`` rows were read). Each list is capped by itself.
 
     Args:
         embedding: Of the picture, shape (dim,).
         store: Index over the gallery's row numbers.
         gallery: The rows.
-        k_similar: Nearest rows.
-        k_dissimilar: Farthest rows.
-        k_hard: Rows that look alike but lie far away, most similar first; listed before the farthest.
-        hard_beyond_km: How far from the consensus a hard row must lie.
-        duplicate_similarity: If given, a row whose cosine to one already taken is above this is passed over, so that
-            a repetitive source cannot fill the list.
-        exclude: Rows that do not count.
+        config: How many, and what keeps them apart.
+
+    Returns:
+        Similar rows, and the dissimilar: hard ones before the farthest; no row twice.
 
     Raises:
-        InputError: As :func:`search`; or a negative count.
+        InputError: As the store does; or exclusions leave no row.
+        GalleryError: The store holds rows that the gallery does not.
     """
-    if min(k_similar, k_dissimilar, k_hard) < 0:
-        raise InputError(f"neighbour counts {(k_similar, k_dissimilar, k_hard)} must not be negative")
     query = np.asarray(embedding, np.float32).reshape(1, -1)
-    # Beyond the similar rows, a pool deep enough to meet look-alikes from elsewhere and to replace duplicates.
-    pool = k_similar * (1 if duplicate_similarity is None else 4) + (200 if k_hard else 0)
-    similar: list[Neighbour] = []
-    hard: list[Neighbour] = []
-    if pool:
-        near = search(query, store, gallery, pool, exclude=exclude)
-        taken = _distinct(near.rows[0], gallery, k_similar, duplicate_similarity)
-        similar = _neighbours(near, taken, gallery, "similar")
-        if k_hard:
-            reference = taken or [0]
-            lat, lon = consensus(near.lat[0, reference], near.lon[0, reference], near.similarity[0, reference])
-            far = great_circle_km(lat, lon, near.lat[0], near.lon[0]) > hard_beyond_km
-            far[taken] = False
-            candidates = np.flatnonzero(far)
-            chosen = _distinct(near.rows[0][candidates], gallery, k_hard, duplicate_similarity)
-            hard = _neighbours(near, [int(candidates[index]) for index in chosen], gallery, "hard dissimilar")
+    similar, hard = _near(query, store, gallery, config) if config.k_similar or config.k_hard else ([], [])
     farthest: list[Neighbour] = []
-    if k_dissimilar:
-        opposite = search(-query, store, gallery, k_dissimilar, exclude=exclude)
-        # The store's similarity is that with the negated query: its sign is turned back.
-        opposite = Retrieved(opposite.rows, opposite.lat, opposite.lon, -opposite.similarity)
+    if config.k_dissimilar:
         seen = {neighbour.row for neighbour in (*similar, *hard)}
-        fresh = [index for index, row in enumerate(opposite.rows[0]) if int(row) not in seen]
-        farthest = _neighbours(opposite, fresh, gallery, "dissimilar")
+        farthest = _far(query, store, gallery, config, seen)
     return Neighbours(tuple(similar), (*hard, *farthest))
 
 
-def consensus(
-    lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, *, temperature: float = 0.05
-) -> tuple[float, float]:
+def diversified(
+    embedding: ArrayLike,
+    store: Store,
+    gallery: Gallery,
+    config: RetrievalConfig = DEFAULT,
+    *,
+    ks: Iterable[int] = DIVERSITY,
+) -> dict[int, Neighbours]:
+    """Neighbours for several prompts about one picture: k similar and as many dissimilar, for each k (G3, §3.3).
+
+    Of the k dissimilar, up to ``config.k_hard`` are hard ones. At k = 0 nothing is told, so that one of the prompts
+    leaves the model to its own eyes.
+
+    Raises:
+        InputError: As :func:`find`; or a negative k.
+    """
+    told = {}
+    for k in ks:
+        hard = min(config.k_hard, k)
+        told[k] = find(
+            embedding,
+            store,
+            gallery,
+            dataclasses.replace(config, k_similar=k, k_hard=hard, k_dissimilar=k - hard),
+        )
+    return told
+
+
+def consensus(lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, *, temperature: float = 0.05) -> Consensus:
     """Where neighbours agree the picture is: their spherical mean, weighted by the softmax of similarity.
 
-    Neighbours that balance each other (antipodes) have no mean; the most similar one then speaks alone.
+    With unit vectors x_i and w = softmax(similarity / temperature): m = Σ w_i x_i, the mean direction is m / ‖m‖ and
+    the resultant length R̄ = ‖m‖ (K. Mardia & P. Jupp, Directional Statistics, 2000, §9.2.1). Neighbours that balance
+    each other (antipodes) have no mean; the most similar one then speaks alone, with R̄ = 0.
+
+    Args:
+        lat: Degrees, shape (k,).
+        lon: Degrees, shape (k,).
+        similarity: Cosines, shape (k,).
+        temperature: Of the softmax.
+
+    Raises:
+        InputError: No neighbours.
     """
     score = np.asarray(similarity, np.float64)
+    if score.size == 0:
+        raise InputError("no neighbours to agree on a place: the gallery gave none")
     weights = np.exp((score - score.max()) / temperature)
+    weights /= weights.sum()
     xyz = to_xyz(lat, lon)
     mean = weights @ xyz
-    best: FloatArray = mean if np.linalg.norm(mean) > 1e-9 * weights.sum() else xyz[int(np.argmax(score))]
-    at_lat, at_lon = from_xyz(best)
-    return float(at_lat), float(at_lon)
+    resultant = float(np.linalg.norm(mean))
+    at_lat, at_lon = (float(x) for x in from_xyz(mean if resultant > 1e-9 else xyz[int(np.argmax(score))]))
+    away = great_circle_km(at_lat, at_lon, np.asarray(lat, np.float64), np.asarray(lon, np.float64))
+    order = np.argsort(away, kind="stable")
+    half = int(np.searchsorted(np.cumsum(weights[order]), 0.5 - 1e-12))
+    return Consensus(at_lat, at_lon, min(resultant, 1.0), float(away[order[half]]), float(1 / np.square(weights).sum()))
 
 
-def _allowed(rows: IntArray, gallery: Gallery, exclude: Exclusion) -> NDArray[np.bool_]:
-    lat, lon = (np.asarray(place, np.float64).reshape(-1, 1) for place in (exclude.lat, exclude.lon))
-    return np.asarray(great_circle_km(lat, lon, gallery.lat[rows], gallery.lon[rows]) >= exclude.within_km)
-
-
-def _distinct(rows: IntArray, gallery: Gallery, k: int, duplicate_similarity: float | None) -> list[int]:
-    """Positions of the first k rows, passing over near-duplicates of those already taken."""
-    if duplicate_similarity is None:
-        return list(range(min(k, len(rows))))
-    vectors = gallery.embeddings[rows]
-    taken: list[int] = []
-    for index in range(len(rows)):
-        if len(taken) == k:
+def _near(
+    query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig
+) -> tuple[list[Neighbour], list[Neighbour]]:
+    """Similar and hard dissimilar rows, from one reading of the ranking."""
+    fetch = config.k_similar * (4 if config.capped else 1) + (16 if config.exclusions else 0)
+    fetch = max(fetch, min(200, config.hard_pool) if config.k_hard else 1)
+    while True:
+        found, positions, exhausted = _ranked(query, store, gallery, config, fetch)
+        taken = choose(positions, gallery, config.k_similar, config)
+        hard = _hard(found, positions, taken, gallery, config) if config.k_hard else []
+        filled = len(hard) >= config.k_hard or fetch >= config.hard_pool
+        if exhausted or (len(taken) == config.k_similar and filled):
             break
-        if not taken or (vectors[taken] @ vectors[index]).max() <= duplicate_similarity:
-            taken.append(index)
-    return taken
+        fetch = 4 * fetch if len(taken) < config.k_similar else min(4 * fetch, config.hard_pool)
+    return (
+        _neighbours(found, positions, taken, gallery, "similar"),
+        _neighbours(found, positions, hard, gallery, "hard dissimilar"),
+    )
 
 
-def _neighbours(found: Retrieved, positions: Sequence[int], gallery: Gallery, role: Role) -> list[Neighbour]:
+def _hard(
+    found: Retrieved, positions: IntArray, taken: list[int], gallery: Gallery, config: RetrievalConfig
+) -> list[int]:
+    """Indices of look-alikes far from where the similar rows agree."""
+    reference = taken or [0]
+    agreed = consensus(*(column[0, reference] for column in (found.lat, found.lon, found.similarity)))
+    far = great_circle_km(agreed.lat, agreed.lon, found.lat[0], found.lon[0]) > config.hard_beyond_km
+    far[taken] = False
+    far[config.hard_pool :] = False
+    candidates = np.flatnonzero(far)
+    chosen = choose(positions[candidates], gallery, config.k_hard, config)
+    return [int(candidates[index]) for index in chosen]
+
+
+def _far(query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig, seen: set[int]) -> list[Neighbour]:
+    """The farthest rows, farthest first, without those already seen."""
+    fetch = config.k_dissimilar * (4 if config.capped else 1) + len(seen) + (16 if config.exclusions else 0)
+    while True:
+        found, positions, exhausted = _ranked(query, store, gallery, config, fetch, sign=-1)
+        fresh = np.flatnonzero(~np.isin(found.rows[0], list(seen)))
+        taken = choose(positions[fresh], gallery, config.k_dissimilar, config)
+        if exhausted or len(taken) == config.k_dissimilar:
+            break
+        fetch *= 4
+    return _neighbours(found, positions, [int(fresh[index]) for index in taken], gallery, "dissimilar")
+
+
+def _ranked(
+    query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig, fetch: int, *, sign: int = 1
+) -> tuple[Retrieved, IntArray, bool]:
+    """Rows of one query that no exclusion forbids, their positions, and whether there are no more.
+
+    Most similar first, or least similar first where ``sign`` is −1.
+    """
+    numbers, positions, similarity = _fetch(sign * query, store, gallery, fetch)
+    # What the store says of a negated query is turned back into the similarity with the picture.
+    similarity = sign * similarity
+    exhausted = numbers.shape[1] < fetch or fetch >= store.count()
+    kept: BoolArray = np.ones(numbers.shape, bool)
+    for exclusion in config.exclusions:
+        kept &= exclusion.allows(gallery, numbers, positions, similarity)
+    if exhausted and numbers.size and not kept.any():
+        raise InputError(f"excluding rows {', '.join(map(str, config.exclusions))} leaves a query no neighbour")
+    numbers, positions, similarity = (column[kept][None] for column in (numbers, positions, similarity))
+    return Retrieved(numbers, gallery.lat[positions], gallery.lon[positions], similarity), positions[0], exhausted
+
+
+def _fetch(queries: ArrayLike, store: Store, gallery: Gallery, k: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """Row numbers, positions and similarities of the k nearest rows, each of shape (q, k)."""
+    numbers, similarity = store.query(np.asarray(queries, np.float32), k)
+    return numbers, gallery.positions(numbers), similarity.astype(np.float64)
+
+
+def _neighbours(
+    found: Retrieved, positions: IntArray, chosen: Sequence[int], gallery: Gallery, role: Role
+) -> list[Neighbour]:
     return [
         Neighbour(
-            row=(row := int(found.rows[0, index])),
+            row=int(found.rows[0, index]),
             lat=float(found.lat[0, index]),
             lon=float(found.lon[0, index]),
             similarity=float(found.similarity[0, index]),
@@ -189,5 +274,6 @@ def _neighbours(found: Retrieved, positions: Sequence[int], gallery: Gallery, ro
             source=gallery.label("source", row),
             credit=gallery.label("credit", row),
         )
-        for index in positions
+        for index in chosen
+        for row in (int(positions[index]),)
     ]
