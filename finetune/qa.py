@@ -218,7 +218,7 @@ def how_sure(briefing: Briefing) -> str:
     if briefing.sure == CANNOT_TELL or not briefing.radius_km:
         return "I cannot tell where this is, so I give no area."
     half, most = (rounded_km(r) for r in briefing.radius_km)
-    return f"I am {briefing.sure}: 50 % within {half} and 90 % within {most}."
+    return f"I am {briefing.sure}: 50 % within {half}, 90 % within {most}."
 
 
 def what_else(briefing: Briefing) -> str:

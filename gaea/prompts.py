@@ -47,9 +47,9 @@ def briefing_text(briefing: Briefing) -> str:
     lines.append(f"sure: {briefing.sure}")
     if briefing.radius_km:
         half, most = briefing.radius_km
-        lines.append(f"within: 50 % {rounded_km(half)}, 90 % {rounded_km(most)}")
+        lines.append(f"area: 50 % within {rounded_km(half)}, 90 % within {rounded_km(most)}")
     if briefing.alternatives:
-        lines.append("else: " + ", ".join(f"{clean(n)} {max(round(100 * p), 1)} %" for n, p in briefing.alternatives))
+        lines.append("else: " + ", ".join(f"{clean(n)} ({max(round(100 * p), 1)} %)" for n, p in briefing.alternatives))
     for name, places in (("similar", briefing.similar), ("unlike", briefing.dissimilar)):
         if places:
             lines.append(f"{name}: " + "; ".join(clean(place) for place in places))

@@ -112,7 +112,7 @@ def test_doubt_in_words_and_numbers():
     assert qa.where(briefing) == (
         "This is probably in Rhône, France, near Lyon 12 km away. Half of my belief lies within 84 km."
     )
-    assert qa.how_sure(briefing) == "I am fairly sure: 50 % within 84 km and 90 % within 1200 km."
+    assert qa.how_sure(briefing) == "I am fairly sure: 50 % within 84 km, 90 % within 1200 km."
     assert qa.what_else(briefing) == "It could also be Italy (20 %), Spain (1 %)."
     assert qa.evidence(briefing) == "It looks like Rhône, France; Piemonte, Italy."
 

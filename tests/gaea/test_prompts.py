@@ -35,8 +35,8 @@ near: Lyon 12 km
 region: Rhône
 country: France
 sure: fairly sure
-within: 50 % 84 km, 90 % 1200 km
-else: Italy 21 %, Spain 1 %
+area: 50 % within 84 km, 90 % within 1200 km
+else: Italy (21 %), Spain (1 %)
 similar: Rhône, France; Piemonte, Italy
 unlike: open sea
 </data>"""
