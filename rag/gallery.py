@@ -15,7 +15,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -121,6 +121,19 @@ class Gallery:
             raise GalleryError(f"the gallery has no row {missing[0]}: the vector store belongs to other rows")
         return np.asarray(found, np.int64)
 
+    def take(self, positions: ArrayLike) -> Gallery:
+        """The rows at these positions, in their order; numbers stay with their rows."""
+        at = np.asarray(positions, np.int64)
+        columns = {name: getattr(self, name)[at] for name in ("codes", "lat", "lon", "width_km")}
+        optional = {"s2": self.s2, "phash": self.phash, "numbers": self.row_numbers}
+        columns |= {name: column[at] for name, column in optional.items() if column is not None}
+        return replace(self, **columns, labels={name: column[at] for name, column in self.labels.items()})
+
+    @classmethod
+    def join(cls, parts: Sequence[Gallery]) -> Gallery:
+        """The rows of several galleries of one encoder, one after the other."""
+        return parts[0] if len(parts) == 1 else _concatenate(parts)
+
     @cached_property
     def content_hash(self) -> str:
         """Hex SHA-256 over encoder, embeddings and coordinates, the same however the rows are sharded."""
@@ -221,7 +234,7 @@ class Gallery:
         for file, shard in zip(files, shards, strict=True):
             if (shard.meta.fingerprint, shard.codes.dtype) != (meta.fingerprint, shards[0].codes.dtype):
                 raise GalleryError(f"{file} belongs to encoder {shard.meta.encoder}, {files[0]} to {meta.encoder}")
-        return shards[0] if len(shards) == 1 else _concatenate(shards)
+        return cls.join(shards)
 
     def write(self, path: str | Path) -> None:
         """Write one Parquet file; it appears whole or not at all.
@@ -244,7 +257,7 @@ class Gallery:
             raise GalleryError(f"gallery {path} cannot be written: {error.strerror or error}") from error
 
 
-def _concatenate(shards: list[Gallery]) -> Gallery:
+def _concatenate(shards: Sequence[Gallery]) -> Gallery:
     names = [name for name in LABELS if any(name in shard.labels for shard in shards)]
     return Gallery(
         codes=np.concatenate([shard.codes for shard in shards]),

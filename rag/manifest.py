@@ -10,88 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gaea.errors import GalleryError, InputError
+from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.files import write_atomically
 
 MANIFEST_FILE = "index.json"
 SHARDS_FOLDER = "shards"
 DTYPES = ("int8", "float16")
 _FORMAT = 1
-
-
-class Fingerprinted(Protocol):
-    """What can be held against an index: an encoder, or its identity."""
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex SHA-256 of weights, architecture and preprocessing."""
-        ...
-
-
-@dataclass(frozen=True)
-class EncoderIdentity:
-    """Which encoder made the vectors of an index, and how to load it again.
-
-    Attributes:
-        name: What messages call it.
-        fingerprint: Hex SHA-256 of weights, architecture and preprocessing; decides whether vectors are comparable.
-        dim: Length of an embedding.
-        spec: What ``gaea.rag.encoders.load_encoder`` takes to load it.
-        weights_sha256: Of the weights alone, where known.
-        preprocess_sha256: Of the preprocessing alone, where known.
-        precision: ``fp32`` or ``bf16``; told, not compared, because it moves vectors in the third decimal only.
-    """
-
-    name: str
-    fingerprint: str
-    dim: int
-    spec: str = ""
-    weights_sha256: str = ""
-    preprocess_sha256: str = ""
-    precision: str = "fp32"
-
-    def __post_init__(self) -> None:
-        """Refuse what could not be compared."""
-        if self.dim < 1 or not self.fingerprint:
-            raise InputError(f"encoder identity {self.name!r} has dim {self.dim} and no usable fingerprint")
-
-    @classmethod
-    def of(cls, encoder: Fingerprinted, spec: str = "") -> EncoderIdentity:
-        """The identity of a loaded encoder; hashes and precision are taken where the encoder tells them."""
-        told = {name: getattr(encoder, name, "") for name in ("weights_sha256", "preprocess_sha256", "precision")}
-        return cls(
-            name=encoder.name,
-            fingerprint=encoder.fingerprint,
-            dim=encoder.dim,
-            spec=spec or str(getattr(encoder, "spec", "")),
-            **{name: str(value) for name, value in told.items() if value},
-        )
-
-    def check(self, encoder: Fingerprinted) -> None:
-        """Refuse an encoder whose vectors would not be comparable.
-
-        Raises:
-            GalleryError: It is another one.
-        """
-        if (self.fingerprint, self.dim) != (encoder.fingerprint, encoder.dim):
-            load = f" ({self.spec})" if self.spec else ""
-            raise GalleryError(
-                f"index belongs to encoder {self.name} ({self.fingerprint[:12]}, {self.dim}-d), this is "
-                f"{encoder.name} ({encoder.fingerprint[:12]}, {encoder.dim}-d): load {self.name}{load}, "
-                f"or build another index with {encoder.name}"
-            )
 
 
 @dataclass(frozen=True)
@@ -151,7 +79,9 @@ class Manifest:
     sources: tuple[SourceInfo, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a storage type that no gallery has."""
+        """Refuse a storage type that no gallery has, and an encoder that could not be compared."""
+        if self.encoder.dim < 1 or not self.encoder.fingerprint:
+            raise InputError(f"encoder {self.encoder.name!r} has no fingerprint, or vectors of no length")
         if self.dtype not in DTYPES:
             raise InputError(f"embedding dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
 

@@ -11,6 +11,7 @@ so that a flipped bit is an error and not another vector.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 from gaea.errors import GalleryError
 from gaea.rag.gallery import LABELS, Gallery, GalleryMeta
 
+_NUMERIC = ("embedding", "lat", "lon", "width_km", "s2", "phash", "row")
 _METADATA_KEY = b"gaea"
 _FORMAT = 1
 _UNIQUE = frozenset({"key", "sha256", "extra"})  # a dictionary of these would hold every value once
@@ -32,17 +34,16 @@ def write_file(gallery: Gallery, file: Path) -> None:
     pq.write_table(to_table(gallery), file, compression="zstd", row_group_size=32_768, write_page_checksum=True)
 
 
-def read_file(file: Path) -> Gallery:
-    """Read one file.
+def read_file(file: Path, labels: Sequence[str] = LABELS) -> Gallery:
+    """Read one file, with those of the label columns that it has.
 
     Raises:
         GalleryError: The file is damaged, is not a gallery, or holds rows that cannot be used.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file, page_checksum_verification=True)
+        table = _read_table(file, (*_NUMERIC, *labels))
         described = json.loads((table.schema.metadata or {})[_METADATA_KEY])
         known = {item.name for item in fields(GalleryMeta)}
         meta = GalleryMeta(**{key: value for key, value in described.items() if key in known})
@@ -56,7 +57,7 @@ def read_file(file: Path) -> Gallery:
             lon=table["lon"].to_numpy().astype(np.float64),
             width_km=table["width_km"].to_numpy().astype(np.float64),
             meta=meta,
-            labels={name: table[name].to_numpy() for name in LABELS if name in names},
+            labels={name: table[name].to_numpy() for name in labels if name in names},
             s2=table["s2"].to_numpy() if "s2" in names else None,
             phash=table["phash"].to_numpy() if "phash" in names else None,
             numbers=table["row"].to_numpy() if "row" in names else None,
@@ -65,8 +66,49 @@ def read_file(file: Path) -> Gallery:
         raise GalleryError(f"{file}: {error}") from error
     # Arrow reports damage as its own errors, OSError or ValueError; a file of other columns as KeyError or TypeError.
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise GalleryError(f"{file} is not a readable gallery ({detail}): fetch or build it again") from error
+        raise _damaged(file, error) from error
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> Any:
+    """Some columns of one file as a ``pyarrow.Table``; strings are plain, and a missing column is null.
+
+    Raises:
+        GalleryError: The file is damaged, or is not Parquet.
+    """
+    import pyarrow as pa
+
+    try:
+        table = _read_table(file, columns)
+        schema = empty_table(columns).schema
+        arrays = [
+            table[name].cast(schema.field(name).type) if name in table.column_names else pa.nulls(len(table), kind.type)
+            for name, kind in zip(columns, schema, strict=True)
+        ]
+        return pa.table(arrays, schema=schema)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(file, error) from error
+
+
+def empty_table(columns: Sequence[str]) -> Any:
+    """The named columns without rows."""
+    import pyarrow as pa
+
+    numeric = {"lat": pa.float64(), "lon": pa.float64(), "width_km": pa.float32(), "row": pa.int64()}
+    numeric |= {"s2": pa.uint64(), "phash": pa.uint64()}
+    return pa.schema([(name, numeric.get(name, pa.string())) for name in columns]).empty_table()
+
+
+def _read_table(file: Path, columns: Sequence[str]) -> Any:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+        present = set(opened.schema_arrow.names)
+        return opened.read(columns=[name for name in columns if name in present])
+
+
+def _damaged(file: Path, error: Exception) -> GalleryError:
+    detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return GalleryError(f"{file} is not a readable gallery ({detail}): fetch or build it again")
 
 
 def to_table(gallery: Gallery) -> Any:
