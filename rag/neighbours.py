@@ -23,7 +23,7 @@ from gaea.locate.neighbours import Neighbour, Neighbours, Role
 from gaea.rag.consensus import Consensus, consensus
 from gaea.rag.gallery import Gallery
 from gaea.rag.selection import BoolArray, Exclusion, FloatArray, IntArray, RetrievalConfig, choose
-from gaea.rag.store import Store
+from gaea.rag.store import Float32Array, Store
 from gaea.sphere import great_circle_km
 
 __all__ = ["Consensus", "Exclusion", "RetrievalConfig", "Retrieved", "consensus", "diversified", "find", "search"]
@@ -71,9 +71,8 @@ def search(
                 raise InputError(f"excluding rows {exclude} leaves a query no neighbour")
             # A stable sort brings the allowed rows forward without disturbing their order.
             order = np.argsort(~allowed, axis=1, kind="stable")[:, : min(k, fewest)]
-            numbers, positions, similarity = (
-                np.take_along_axis(column, order, axis=1) for column in (numbers, positions, similarity)
-            )
+            numbers, positions = (np.take_along_axis(column, order, axis=1) for column in (numbers, positions))
+            similarity = np.take_along_axis(similarity, order, axis=1)
             break
         fetch *= 4
     return Retrieved(numbers, gallery.lat[positions], gallery.lon[positions], similarity)
@@ -98,7 +97,7 @@ def find(embedding: ArrayLike, store: Store, gallery: Gallery, config: Retrieval
         InputError: As the store does; or exclusions leave no row.
         GalleryError: The store holds rows that the gallery does not.
     """
-    query = np.asarray(embedding, np.float32).reshape(1, -1)
+    query: Float32Array = np.asarray(embedding, np.float32).reshape(1, -1)
     similar, hard = _near(query, store, gallery, config) if config.k_similar or config.k_hard else ([], [])
     farthest: list[Neighbour] = []
     if config.k_dissimilar:
@@ -136,7 +135,7 @@ def diversified(
 
 
 def _near(
-    query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig
+    query: Float32Array, store: Store, gallery: Gallery, config: RetrievalConfig
 ) -> tuple[list[Neighbour], list[Neighbour]]:
     """Similar and hard dissimilar rows, from one reading of the ranking."""
     fetch = config.k_similar * (4 if config.capped else 1) + (16 if config.exclusions else 0)
@@ -183,7 +182,7 @@ def _far(query: FloatArray, store: Store, gallery: Gallery, config: RetrievalCon
 
 
 def _ranked(
-    query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig, fetch: int, *, sign: int = 1
+    query: Float32Array, store: Store, gallery: Gallery, config: RetrievalConfig, fetch: int, *, sign: int = 1
 ) -> tuple[Retrieved, IntArray, bool]:
     """Rows of one query that no exclusion forbids, their positions, and whether there are no more.
 
@@ -198,7 +197,7 @@ def _ranked(
         kept &= exclusion.allows(gallery, numbers, positions, similarity)
     if exhausted and numbers.size and not kept.any():
         raise InputError(f"excluding rows {', '.join(map(str, config.exclusions))} leaves a query no neighbour")
-    numbers, positions, similarity = (column[kept][None] for column in (numbers, positions, similarity))
+    numbers, positions, similarity = numbers[kept][None], positions[kept][None], similarity[kept][None]
     return Retrieved(numbers, gallery.lat[positions], gallery.lon[positions], similarity), positions[0], exhausted
 
 

@@ -151,8 +151,8 @@ def choose(positions: IntArray, gallery: Gallery, k: int, config: RetrievalConfi
         taken.append(index)
         closed |= _same_picture(positions, positions[index], gallery, config)
         if config.per_place_cap is not None:
-            place = gallery.lat[positions], gallery.lon[positions]
-            near += great_circle_km(*(column[index] for column in place), *place) <= config.place_km
+            lat, lon = gallery.lat[positions], gallery.lon[positions]
+            near += great_circle_km(lat[index], lon[index], lat, lon) <= config.place_km
             closed |= near >= config.per_place_cap
         if most is not None and int((source[taken] == source[index]).sum()) >= most:
             closed |= source == source[index]

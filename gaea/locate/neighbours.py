@@ -14,7 +14,7 @@ Retrieval as a distribution over places is Img2Loc's and G3's neighbours made ex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,38 +24,12 @@ from gaea.belief import Belief
 from gaea.errors import InputError
 from gaea.hilbert import MAX_LEVEL
 from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine, spread
+from gaea.locate.recalled import Citation, Neighbour, Neighbours, Role, cite
 from gaea.sphere import EARTH_AREA_KM2, to_xyz
 
 FloatArray: TypeAlias = NDArray[np.float64]
-Role: TypeAlias = Literal["similar", "dissimilar", "hard dissimilar"]
 
-
-@dataclass(frozen=True)
-class Neighbour:
-    """One retrieved picture: its gallery row, place in degrees, cosine to the query, and whose it is."""
-
-    row: int
-    lat: float
-    lon: float
-    similarity: float
-    role: Role
-    text: str = ""
-    width_km: float = float("nan")
-    source: str = ""
-    credit: str = ""
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """What was retrieved for one picture: the similar, most similar first, and the dissimilar."""
-
-    similar: tuple[Neighbour, ...] = ()
-    dissimilar: tuple[Neighbour, ...] = ()
-
-    def arrays(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Latitudes, longitudes and similarities of the similar neighbours, each of shape (k,)."""
-        columns = np.array([(n.lat, n.lon, n.similarity) for n in self.similar], np.float64).reshape(-1, 3)
-        return columns[:, 0], columns[:, 1], columns[:, 2]
+__all__ = ["Citation", "Neighbour", "NeighbourConfig", "NeighbourLocator", "Neighbours", "Role", "cite"]
 
 
 @dataclass(frozen=True)
@@ -197,19 +171,51 @@ class NeighbourLocator:
             mass = mass + shares[:, index, None] * density[..., 0] * area
         return np.asarray(mass)
 
-    def responsibilities(
-        self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, at_lat: float, at_lon: float
+    def evidence(
+        self,
+        lat: ArrayLike,
+        lon: ArrayLike,
+        similarity: ArrayLike,
+        *,
+        at: tuple[ArrayLike, ArrayLike] | None = None,
+        cell_ids: ArrayLike | None = None,
     ) -> FloatArray:
-        """How much of the density at a point each neighbour accounts for: shape (k,), summing to at most one.
+        """What each place or cell of one picture's belief rests on: the responsibility of every neighbour for it.
 
-        What is missing to one is the background's. An answer cites its evidence from here.
+        r_i = Σ_b s_b w_i k_b(x, μ_i) / p(x), the posterior of the mixture's component (C. Bishop, Pattern Recognition
+        and Machine Learning, 2006, eq. 9.13); over a cell, with kernels widened by the cell as in :meth:`on_cells`.
+
+        Args:
+            lat: Neighbours' latitudes, degrees, shape (k,).
+            lon: Longitudes, shape (k,).
+            similarity: Cosines, shape (k,).
+            at: (latitude, longitude) of a place, or of p places as two arrays of shape (p,).
+            cell_ids: Instead of places, a cell id or cells of shape (p,).
+
+        Returns:
+            Shape (k,) for one place or cell, (p, k) for several. Every row sums to at most one: what is missing is
+            the background's, so a place that no neighbour speaks for rests on none. Zero beyond ``config.k``.
+
+        Raises:
+            InputError: No neighbours; or not exactly one of ``at`` and ``cell_ids``.
         """
+        if (at is None) == (cell_ids is None):
+            raise InputError("evidence is asked for a place or for cells: give exactly one of at and cell_ids")
         mu, weights, shares = self._components(lat, lon, similarity)
-        away = one_minus_cosine(to_xyz(at_lat, at_lon)[None], mu)[0]
-        parts = np.zeros(len(np.atleast_1d(lat)))
+        if at is not None:
+            points = to_xyz(*at)
+            edge_km = np.zeros(points.shape[:-1])
+        else:
+            ids = np.asarray(cell_ids, np.uint64)
+            points, edge_km = cells.centre_xyz(ids), np.sqrt(cells.area_km2(ids))
+        away = one_minus_cosine(points.reshape(-1, 3), mu)
+        parts = np.zeros((len(away), np.size(lat)))
         for index, sigma_km in enumerate(self.config.bandwidths_km):
-            parts[: len(weights)] += shares[index] * weights * kernel_per_km2(away, sigma_km)
-        return np.asarray(parts / max(parts.sum() + shares[-1] / EARTH_AREA_KM2, np.finfo(np.float64).tiny))
+            width_km = blurred(sigma_km, edge_km.reshape(-1, 1))
+            parts[:, : len(weights)] += shares[index] * weights * kernel_per_km2(away, width_km)
+        whole = parts.sum(axis=1, keepdims=True) + shares[-1] / EARTH_AREA_KM2
+        parts /= np.maximum(whole, np.finfo(np.float64).tiny)
+        return np.asarray(parts.reshape(*points.shape[:-1], -1))
 
     def _components(
         self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gaea import cells
 from gaea.errors import InputError
 from gaea.locate.kernels import kernel_per_km2, one_minus_cosine
-from gaea.locate.neighbours import Neighbour, NeighbourConfig, NeighbourLocator, Neighbours
+from gaea.locate.neighbours import Neighbour, NeighbourConfig, NeighbourLocator, Neighbours, cite
 from gaea.locate.neighbours_fit import fit
 from gaea.sphere import EARTH_AREA_KM2, great_circle_km, to_xyz
 
@@ -141,12 +141,72 @@ def test_a_fixed_set_of_cells_gets_the_same_mass_for_many():
 
 def test_evidence_adds_up_and_is_near():
     lat, lon, similarity = np.array([45.0, 45.2, -30.0]), np.array([5.0, 5.1, 140.0]), np.array([0.9, 0.9, 0.9])
-    parts = NeighbourLocator().responsibilities(lat, lon, similarity, 45.0, 5.0)
+    locator = NeighbourLocator()
+    parts = locator.evidence(lat, lon, similarity, at=(45.0, 5.0))
     assert parts[0] > parts[1] > 0.1
     assert parts[2] < 1e-6
     assert 0.99 < parts.sum() < 1
-    far = NeighbourLocator().responsibilities(lat, lon, similarity, -80.0, -90.0)
-    assert far.sum() < 0.01
+    assert locator.evidence(lat, lon, similarity, at=(-80.0, -90.0)).sum() < 0.01
+    several = locator.evidence(lat, lon, similarity, at=([45.0, -80.0], [5.0, -90.0]))
+    np.testing.assert_allclose(several[0], parts)
+    assert several.shape == (2, 3)
+
+
+def test_evidence_times_density_gives_the_density_back():
+    """Leaving a neighbour's part out of the density leaves 1 − r of it: checked against the density itself."""
+    lat, lon, similarity = make_neighbours(10, 20, n=3, spread_deg=2)
+    config = NeighbourConfig(temperature=1e6)  # all are heard alike, so that one can be muted without the rest
+    locator, at = NeighbourLocator(config), (11.0, 21.0)
+    shares = locator.evidence(lat, lon, similarity, at=at)
+
+    def density(rows):
+        columns = (column[None, rows] for column in (lat, lon, similarity))
+        return np.exp(locator.log_density(*columns, *(np.array([x]) for x in at)))[0] - 0.02 / EARTH_AREA_KM2
+
+    whole = density([0, 1, 2])
+    for muted in range(3):
+        rest = [row for row in range(3) if row != muted]
+        assert shares[muted] * (whole + 0.02 / EARTH_AREA_KM2) == pytest.approx(whole - 2 / 3 * density(rest), rel=1e-6)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_evidence_of_cells_is_that_of_the_belief(place):
+    locator = NeighbourLocator()
+    lat, lon, similarity = make_neighbours(*place, n=12, spread_deg=2)
+    belief = locator.belief(lat, lon, similarity)
+    shares = locator.evidence(lat, lon, similarity, cell_ids=belief.cells)
+    assert shares.shape == (len(belief.cells), 12)
+    assert shares.min() >= 0
+    assert shares.sum(axis=1).max() <= 1 + 1e-9
+    best = belief.cells[np.argmax(belief.log_prob)]
+    one = locator.evidence(lat, lon, similarity, cell_ids=best)
+    np.testing.assert_allclose(one, shares[np.argmax(belief.log_prob)])
+    # A fine cell is as good as a point.
+    leaf = cells.from_latlon(lat[3], lon[3], level=20)
+    point = locator.evidence(lat, lon, similarity, at=cells.to_latlon(leaf))
+    np.testing.assert_allclose(locator.evidence(lat, lon, similarity, cell_ids=leaf), point, atol=1e-6)
+
+
+def test_a_neighbour_that_is_not_heard_is_no_evidence():
+    lat, lon, similarity = make_neighbours(10, 20, n=6)
+    shares = NeighbourLocator(NeighbourConfig(k=4)).evidence(lat, lon, similarity, at=(10.0, 20.0))
+    assert (shares[:4] > 0).all()
+    assert (shares[4:] == 0).all()
+
+
+def test_an_answer_cites_what_its_point_rests_on():
+    rows = [(45.0, 5.0), (-30.0, 140.0), (45.1, 5.1)]
+    told = Neighbours(similar=tuple(Neighbour(i, *at, 0.9, "similar") for i, at in enumerate(rows)))
+    shares = NeighbourLocator().evidence(*told.arrays(), at=(45.0, 5.0))
+    cited = cite(told, shares)
+    assert [c.neighbour.row for c in cited] == [0, 2]
+    assert cited[0].share > cited[1].share > 0.05
+    assert [c.neighbour.row for c in cite(told, shares, most=1)] == [0]
+    assert cite(told, NeighbourLocator().evidence(*told.arrays(), at=(-80.0, -90.0))) == ()
+    with pytest.raises(InputError, match="expected one each"):
+        cite(told, shares[:2])
+    with pytest.raises(InputError, match="exactly one of at and cell_ids"):
+        NeighbourLocator().evidence(*told.arrays())
 
 
 def test_density_at_many_points_per_query():

@@ -82,7 +82,7 @@ Places of similar pictures, most similar first:
 1. Lyon, France (45.7640, 4.8357)
 2. Pacific Ocean (-0.0400, -179.9600)
 Places that look alike but lie far from these:
-1. Longview, United States (46.2000, -123.1000)
+1. West Side Highway, United States (46.2000, -123.1000)
 Places of dissimilar pictures, likely far away:
 1. Antarctica (-80.0000, 12.5000)
 </data>
