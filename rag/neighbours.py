@@ -168,7 +168,9 @@ def _hard(
     return [int(candidates[index]) for index in chosen]
 
 
-def _far(query: FloatArray, store: Store, gallery: Gallery, config: RetrievalConfig, seen: set[int]) -> list[Neighbour]:
+def _far(
+    query: Float32Array, store: Store, gallery: Gallery, config: RetrievalConfig, seen: set[int]
+) -> list[Neighbour]:
     """The farthest rows, farthest first, without those already seen."""
     fetch = config.k_dissimilar * (4 if config.capped else 1) + len(seen) + (16 if config.exclusions else 0)
     while True:
