@@ -1,11 +1,24 @@
-"""The search tree is the belief: nothing is sampled, nothing is dropped."""
+"""The search tree is the belief, whichever search grew it: nothing is dropped, nothing is asked twice."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from gaea import cells, geotokens
-from gaea.decoding import SearchConfig, search
+from gaea.decoding import (
+    BeamConfig,
+    BestFirstConfig,
+    SampleConfig,
+    SearchConfig,
+    beam,
+    best_first,
+    greedy,
+    sample,
+    search,
+)
 from gaea.errors import InputError, ModelError
+from gaea.searchtree import Tree
 from gaea.sphere import great_circle_km
 
 PARIS = (48.8584, 2.2945)
@@ -159,3 +172,289 @@ def test_a_mask_that_leaves_nothing_for_one_prefix_is_named():
 def test_settings_out_of_range(bad):
     with pytest.raises(InputError):
         SearchConfig(**bad)
+
+
+# ---- the searches that come back with candidates
+
+
+def all_paths(score, symbols):
+    """Every path and its log-probability, by brute force."""
+    paths, log_p = np.zeros((1, 0), np.int64), np.zeros(1)
+    for length in range(symbols):
+        choices = 6 if length == 0 else 16
+        log_p = (log_p[:, None] + score(paths)).ravel()
+        paths = np.array([[*path, symbol] for path in paths.tolist() for symbol in range(choices)])
+    return {tuple(path): float(value) for path, value in zip(paths.tolist(), log_p, strict=True)}
+
+
+def ranked(paths):
+    return sorted(paths, key=lambda path: -paths[path])
+
+
+PLAIN = {"keep": 0.0, "least_gain_bits": 0.0}
+ALL_SEARCHES = [
+    lambda score, **o: greedy(score, BeamConfig(**o)),
+    lambda score, **o: beam(score, BeamConfig(width=7, **o)),
+    lambda score, **o: beam(score, BeamConfig(width=7, **PLAIN, **o)),
+    lambda score, **o: best_first(score, BestFirstConfig(mass=0.5, most_scored=300, **o)),
+    lambda score, **o: sample(score, SampleConfig(seed=3, **o)),
+]
+
+
+@pytest.mark.parametrize("decode", ALL_SEARCHES)
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_every_search_leaves_a_tree_that_covers_the_earth(decode, temperature):
+    found = decode(noisy(5), symbols=4, temperature=temperature)
+    assert cells.area_km2(found.cells).sum() == pytest.approx(4 * np.pi * 6371.0088**2, rel=1e-6)
+    np.testing.assert_allclose(np.exp(found.log_prob).sum(), 1)
+    assert found.belief().elsewhere == 0
+    assert len({c.tokens for c in found.candidates}) == len(found.candidates) > 0
+    for candidate in found.candidates[:12]:  # what was found is what the tree says of it
+        inside = found.log_prob[cells.contains(np.uint64(candidate.cell), found.cells)]
+        assert candidate.log_prob == pytest.approx(np.logaddexp.reduce(inside), abs=1e-9)
+        assert cells.from_latlon(*candidate.point, cells.level(np.uint64(candidate.cell))) == candidate.cell
+    assert found.leftover == pytest.approx(1 - sum(np.exp(c.log_prob) for c in found.candidates))
+
+
+@pytest.mark.parametrize("decode", ALL_SEARCHES)
+def test_every_search_is_repeatable_and_counts_its_calls(decode):
+    seen, calls = [], []
+
+    def watched(prefixes):
+        calls.append(prefixes.shape[0])
+        seen.extend(map(tuple, prefixes.tolist()))
+        return noisy(6)(prefixes)
+
+    first, again = decode(watched, symbols=4, batch=4), decode(noisy(6), symbols=4, batch=4)
+    assert [c.tokens for c in first.candidates] == [c.tokens for c in again.candidates]
+    assert len(seen) == len(set(seen)) == first.scored == again.scored  # nothing is asked twice
+    assert len(calls) == first.calls == again.calls
+    assert max(calls) <= 4
+
+
+@pytest.mark.parametrize("decode", ALL_SEARCHES)
+def test_every_search_follows_what_is_certain(decode):
+    best = decode(towards(*PARIS, 0.999), symbols=6).candidates[0]
+    assert best.tokens == tuple(geotokens.encode(*PARIS)[:6])
+    assert best.log_prob == pytest.approx(6 * np.log(0.999))
+    assert great_circle_km(*best.point, *PARIS) < 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_beam_wide_enough_finds_the_best_of_all_paths(seed):
+    score = noisy(seed)
+    truth = all_paths(score, 3)
+    wide = beam(score, BeamConfig(width=96, symbols=3, **PLAIN))
+    assert [c.tokens for c in wide.candidates] == ranked(truth)[:96]
+    for candidate in wide.candidates[::7]:
+        assert candidate.log_prob == pytest.approx(truth[candidate.tokens])
+
+
+def reference_beam(score, width, symbols):
+    """A loop as the reference has it: every prefix again at each step, no tree."""
+    beams = [((), 0.0)]
+    for length in range(symbols):
+        grown = []
+        for path, log_p in beams:
+            row = score(np.array([path], np.int64).reshape(1, length))[0]
+            grown += [((*path, symbol), log_p + value) for symbol, value in enumerate(row)]
+        beams = sorted(grown, key=lambda b: -b[1])[:width]
+    return beams
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_plain_beam_is_the_reference_loop(width):
+    found = beam(noisy(9), BeamConfig(width=width, symbols=11, **PLAIN))
+    expected = reference_beam(noisy(9), width, 11)
+    assert [c.tokens for c in found.candidates] == [path for path, _ in expected]
+    np.testing.assert_allclose([c.log_prob for c in found.candidates], [value for _, value in expected])
+    assert found.scored == 1 + 10 * width
+
+
+def test_greedy_takes_the_best_symbol_at_each_step():
+    score, path = noisy(2), []
+    for length in range(6):
+        path.append(int(np.argmax(score(np.array([path], np.int64).reshape(1, length))[0])))
+    (candidate,) = greedy(score, BeamConfig(symbols=6, **PLAIN)).candidates
+    assert list(candidate.tokens) == path
+
+
+def known_to(level_symbols, lat=PARIS[0], lon=PARIS[1]):
+    """Sure of the first symbols, and of nothing after them."""
+    sure = towards(lat, lon, 0.99)
+    return lambda prefixes: sure(prefixes) if prefixes.shape[1] < level_symbols else even(prefixes)
+
+
+@pytest.mark.parametrize("known", [1, 3, 5])
+def test_a_path_ends_where_the_model_knows_nothing_finer(known):
+    best = beam(known_to(known), BeamConfig(width=3, symbols=8)).candidates[0]
+    assert best.tokens == tuple(geotokens.encode(*PARIS)[:known])
+    plain = beam(known_to(known), BeamConfig(width=3, symbols=8, **PLAIN)).candidates[0]
+    assert len(plain.tokens) == 8
+
+
+def test_a_path_ends_where_no_finer_cell_holds_enough():
+    def halves(prefixes):  # two of sixteen at each step: informative for ever, thinner and thinner
+        log_p = even(prefixes)
+        if prefixes.shape[1]:
+            log_p[:] = -np.inf
+            log_p[:, :2] = np.log(0.5)
+        return log_p
+
+    lengths = {}
+    for keep in (0.0, 0.02, 0.05):
+        found = beam(halves, BeamConfig(width=4, symbols=8, keep=keep)).candidates
+        lengths[keep] = {len(c.tokens) for c in found}
+        assert all(np.exp(c.log_prob) >= keep for c in found)
+    assert lengths == {0.0: {8}, 0.02: {4}, 0.05: {2}}  # 1/6 · 2^-3 ≥ 0.02 > 1/6 · 2^-4
+
+
+def two_places(share):
+    """A place known coarsely, with ``share``, on face 0; and one known finely on face 1."""
+
+    def score(prefixes):
+        log_p = even(prefixes)
+        if prefixes.shape[1] == 0:
+            log_p[0] = np.log(np.array([share, 1 - share, 0, 0, 0, 0]) + 1e-12)
+            return log_p - np.logaddexp.reduce(log_p, 1, keepdims=True)
+        fine = prefixes[:, 0] == 1
+        log_p[fine] = np.log(0.3 / 15)
+        log_p[fine, 4] = np.log(0.7)
+        return log_p
+
+    return score
+
+
+def test_long_and_short_paths_compete_by_length():
+    fine, coarse = (1, 4, 4, 4), (0,)
+    for power, expected in ((0.0, coarse), (1.0, fine)):
+        found = beam(two_places(0.5), BeamConfig(width=2, symbols=4, keep=0, length_power=power)).candidates
+        assert found[0].tokens == expected, power
+        assert {c.tokens for c in found} >= {coarse}
+    # A short one that is worse than all that go on loses its place in the beam, and a better one keeps it.
+    for share, stays in ((0.01, False), (0.5, True)):
+        found = beam(two_places(share), BeamConfig(width=2, symbols=4, keep=0)).candidates
+        assert (coarse in {c.tokens for c in found}) is stays
+        assert len(found) == 2
+
+
+@pytest.mark.parametrize("batch", [1, 8, 64])
+@pytest.mark.parametrize("mass", [0.3, 0.8, 1.0])
+def test_best_first_finds_the_fewest_cells_that_hold_the_mass(batch, mass):
+    score = noisy(4)
+    truth = all_paths(score, 3)
+    found = best_first(score, BestFirstConfig(symbols=3, mass=mass, batch=batch))
+    order = ranked(truth)
+    held = np.cumsum([np.exp(truth[path]) for path in order])
+    needed = int(np.searchsorted(held, mass - 1e-12)) + 1
+    assert [c.tokens for c in found.candidates] == order[:needed]
+    assert found.leftover == pytest.approx(1 - held[needed - 1], abs=1e-9)
+    if mass == 0.3:
+        assert found.scored < 1 + 6 + 96
+
+
+def test_best_first_opens_no_more_than_it_may():
+    found = best_first(even, BestFirstConfig(symbols=6, most_scored=50, batch=16))
+    assert found.scored == 50
+    assert {len(c.tokens) for c in found.candidates} == {2, 3}  # nothing fine was reached: what there is, as it stands
+    assert found.leftover == pytest.approx(0, abs=1e-9)
+    fine = best_first(noisy(1), BestFirstConfig(symbols=3, mass=1.0, most_scored=20))
+    assert {len(c.tokens) for c in fine.candidates} == {3}
+    assert fine.leftover > 0.05
+
+
+def test_samples_are_seeded_counted_and_nested():
+    config = SampleConfig(symbols=4, samples=30, seed=11)
+    found = sample(noisy(0), config)
+    assert sum(c.count for c in found.candidates) == 30
+    assert [c.count for c in found.candidates] == sorted((c.count for c in found.candidates), reverse=True)
+    assert found.candidates[0].count > 1
+    assert found.calls <= 4
+    assert sample(noisy(0), config).candidates == found.candidates
+    assert sample(noisy(0), dataclasses.replace(config, seed=12)).candidates != found.candidates
+    pool = {c.tokens: c.count for c in found.candidates}
+    fewer = sample(noisy(0), dataclasses.replace(config, samples=10))
+    assert all(pool[c.tokens] >= c.count for c in fewer.candidates)
+
+
+def test_samples_follow_the_probabilities_at_their_temperature():
+    truth = np.exp(noisy(8)(np.zeros((1, 0), np.int64))[0])
+    for temperature in (0.5, 1.0, 2.0):
+        found = sample(noisy(8), SampleConfig(symbols=1, samples=20_000, temperatures=(temperature,)))
+        counts = np.zeros(6)
+        for c in found.candidates:
+            counts[c.tokens[0]] = c.count
+            assert np.exp(c.log_prob) == pytest.approx(truth[c.tokens[0]])  # the model's own, not the tempered one
+        expected = truth ** (1 / temperature)
+        np.testing.assert_allclose(counts / 20_000, expected / expected.sum(), atol=0.02)
+
+
+def test_draws_take_turns_in_the_grid():
+    cold, grid = ((0.01,), (0.01, 100.0))
+    one = sample(noisy(3), SampleConfig(symbols=1, samples=40, temperatures=cold))
+    two = sample(noisy(3), SampleConfig(symbols=1, samples=40, temperatures=grid))
+    assert [c.count for c in one.candidates] == [40]
+    assert 20 <= two.candidates[0].count < 40
+
+
+def test_votes_are_the_shares_of_the_draws():
+    found = sample(noisy(0), SampleConfig(symbols=3, samples=25))
+    votes = found.votes()
+    share = dict(zip(votes.cells.tolist(), np.exp(votes.log_prob), strict=True))
+    assert share == pytest.approx({c.cell: c.count / 25 for c in found.candidates})
+
+
+def test_masked_symbols_are_never_drawn_nor_found():
+    def only_one(prefixes):
+        log_p = np.full((len(prefixes), 6 if prefixes.shape[1] == 0 else 16), -np.inf)
+        log_p[:, 3] = 0.0
+        return log_p
+
+    for decode in ALL_SEARCHES:
+        found = decode(only_one, symbols=4)
+        assert found.candidates[0].tokens[:1] == (3,)
+        assert all(set(c.tokens) == {3} for c in found.candidates)
+
+
+@pytest.mark.parametrize("decode", ALL_SEARCHES)
+def test_a_broken_scorer_is_named_by_every_search(decode):
+    with pytest.raises(ModelError, match="NaN"):
+        decode(lambda p: np.full((len(p), 6 if p.shape[1] == 0 else 16), np.nan), symbols=3)
+    with pytest.raises(ModelError, match=r"expected \(\d+, 16\)"):
+        decode(lambda p: np.full((len(p), 6), -np.log(6)), symbols=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        (SearchConfig, {"keep": -1}),
+        (SearchConfig, {"batch": 0}),
+        (BeamConfig, {"width": 0}),
+        (BeamConfig, {"least_gain_bits": -0.1}),
+        (BeamConfig, {"keep": float("nan")}),
+        (BestFirstConfig, {"mass": 0}),
+        (BestFirstConfig, {"mass": 1.1}),
+        (BestFirstConfig, {"most_scored": 0}),
+        (SampleConfig, {"samples": 0}),
+        (SampleConfig, {"temperatures": ()}),
+        (SampleConfig, {"temperatures": (0.5, 0)}),
+        (SampleConfig, {"temperature": float("nan")}),
+    ],
+)
+def test_settings_of_every_search_are_checked(kind, bad):
+    with pytest.raises(InputError) as caught:
+        kind(**bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tree_is_opened_from_the_root():
+    tree = Tree(even)
+    with pytest.raises(InputError, match="before its parent"):
+        tree.open(np.array([[2, 3]]))
+    tree.open(np.zeros((1, 0), np.int64))
+    assert tree.open(np.array([[2], [2], [4]])).shape == (3, 16)
+    assert (tree.calls, tree.scored) == (2, 3)
+    with pytest.raises(InputError, match="k from 0 to 10"):
+        tree.open(np.zeros((1, 11), np.int64))
+    with pytest.raises(InputError, match="out of range"):
+        tree.open(np.array([[6]]))
