@@ -25,6 +25,7 @@ from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError
 from gaea.hilbert import IntArray
 from gaea.prompts import Message, with_system
+from gaea.speech import Speech
 from gaea.sphere import FloatArray
 
 SPOKEN_FILE = "spoken.json"
@@ -110,7 +111,6 @@ class TransformersEngine:
         tokenizer = self._processor.tokenizer
         ids = tokenizer.convert_tokens_to_ids(list(geotokens.all_symbols()))
         unknown = tokenizer.unk_token_id
-        self._marks = tokenizer.all_special_ids
         self.has_geotokens = all(i is not None and i != unknown for i in ids)
         self._symbol_ids = ids
         self._spoken = _spoken(Path(model))
@@ -124,10 +124,14 @@ class TransformersEngine:
         inputs = self._inputs(messages, sight)
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
         if self._spoken:
-            # A small model is held to words of speech and to what it was told: it can misread, but not invent a name.
-            said = sorted({*self._spoken, *inputs["input_ids"][0].tolist()} - {*self._symbol_ids, *self._marks})
-            said.append(self._processor.tokenizer.eos_token_id)
-            options["prefix_allowed_tokens_fn"] = lambda *_: said
+            tokenizer, prompt = self._processor.tokenizer, inputs["input_ids"].shape[1]
+            speech = Speech.about(
+                messages,
+                self._spoken,
+                lambda value: list(tokenizer(value, add_special_tokens=False)["input_ids"]),
+                tokenizer.eos_token_id,
+            )
+            options["prefix_allowed_tokens_fn"] = lambda _, ids: speech.allowed(ids[prompt:].tolist())
         with self._torch.inference_mode():
             out = self._model.generate(**inputs, **options)
         reply = out[0, inputs["input_ids"].shape[1] :]
