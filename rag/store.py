@@ -1,13 +1,15 @@
-"""Nearest neighbours by cosine: the ``Store`` seam, exact in memory, or Chroma on disk.
+"""Nearest neighbours by cosine: the ``Store`` seam, and its exact form in memory.
 
 A store knows row numbers and vectors, nothing else: places, texts and provenance stay in the gallery's Parquet rows,
 and a store is a cache that can be thrown away. Similarities are cosines, highest first. The farthest pictures are the
-nearest of the negated query (Img2Loc; G3), so one method serves both.
+nearest of the negated query (Img2Loc; G3), so one method serves both. On disk and past one machine, see
+:mod:`gaea.rag.chroma`, :mod:`gaea.rag.chroma_server` and :mod:`gaea.rag.milvus`; :mod:`gaea.rag.sync` keeps them in
+line with an index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
@@ -27,7 +29,12 @@ _BLOCK = 16_000_000  # similarities held at once, 64 MB
 
 @runtime_checkable
 class Store(Protocol):
-    """A vector index over numbered rows."""
+    """A vector index over numbered rows. Every method raises GalleryError where the store is gone or damaged."""
+
+    @property
+    def dim(self) -> int:
+        """Length of its vectors."""
+        ...
 
     def add(self, ids: Sequence[int] | IntArray, embeddings: ArrayLike) -> None:
         """Add rows: ids of shape (n,), embeddings of shape (n, dim), any length but not zero.
@@ -46,6 +53,14 @@ class Store(Protocol):
         Raises:
             InputError: The dimension or a value is wrong, or k is below 1.
         """
+        ...
+
+    def remove(self, ids: Sequence[int] | IntArray) -> None:
+        """Remove rows by their ids; one that is not there is passed over, so that a broken removal can be repeated."""
+        ...
+
+    def ids(self) -> IntArray:
+        """The ids of all rows, ascending; a few seconds for a million of them."""
         ...
 
     def count(self) -> int:
@@ -69,7 +84,7 @@ class MemoryStore:
     def open(cls, gallery: Gallery) -> Self:
         """A store over all rows of a gallery, sharing its memory."""
         store = cls(gallery.meta.dim)
-        store._ids, store._rows = np.arange(len(gallery), dtype=np.int64), gallery.embeddings
+        store._ids, store._rows = gallery.row_numbers, gallery.embeddings
         return store
 
     def add(self, ids: Sequence[int] | IntArray, embeddings: ArrayLike) -> None:
@@ -94,6 +109,15 @@ class MemoryStore:
             similarity[start : start + block] = np.take_along_axis(found, best, axis=1)
         return ids, np.clip(similarity, -1, 1)
 
+    def remove(self, ids: Sequence[int] | IntArray) -> None:
+        """See :meth:`Store.remove`."""
+        kept = ~np.isin(self._ids, np.asarray(ids, np.int64))
+        self._ids, self._rows = self._ids[kept], self._rows[kept]
+
+    def ids(self) -> IntArray:
+        """See :meth:`Store.ids`."""
+        return np.sort(self._ids)
+
     def count(self) -> int:
         """See :meth:`Store.count`."""
         return len(self._ids)
@@ -103,10 +127,10 @@ class MemoryStore:
 
 
 def open_store(gallery: Gallery, backend: str, cache_dir: str | Path, progress: Progress | None = None) -> Store:
-    """The index of a gallery in one of the backends, built if need be; ids are row numbers.
+    """The store of one gallery that does not change, built if need be; an index that grows is kept by ``rag.sync``.
 
     Args:
-        gallery: The rows.
+        gallery: The rows; ids in the store are row numbers.
         backend: ``chroma`` (approximate, on disk) or ``memory`` (exact, nothing written).
         cache_dir: Folder for what Chroma builds.
         progress: Called with (rows done, rows in all) while building.
@@ -122,6 +146,20 @@ def open_store(gallery: Gallery, backend: str, cache_dir: str | Path, progress: 
 
         return ChromaStore.open(gallery, cache_dir, progress)
     raise InputError(f"store {backend!r} is not one of chroma, memory")
+
+
+def batches(gallery: Gallery, size: int, chosen: IntArray | None = None) -> Iterator[tuple[IntArray, Float32Array]]:
+    """Row numbers and unit rows of a gallery, ``size`` at a time, so that a large one is never dequantised at once.
+
+    Args:
+        gallery: The rows.
+        size: Rows per batch.
+        chosen: Positions of the rows to give; all if left out.
+    """
+    positions = np.arange(len(gallery)) if chosen is None else chosen
+    for start in range(0, len(positions), size):
+        part = positions[start : start + size]
+        yield gallery.row_numbers[part], unit_rows(gallery.codes[part])
 
 
 def checked_rows(ids: Sequence[int] | IntArray, embeddings: ArrayLike, dim: int) -> tuple[IntArray, Float32Array]:
