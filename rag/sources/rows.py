@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from gaea.errors import InputError
 
@@ -36,7 +36,7 @@ def column_names(file: Path) -> list[str]:
     if file.suffix.lower() == ".jsonl":
         names = {name: None for _, values in islice(read_rows(file), _PEEK) for name in values}
     else:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        with file.open("rb") as lines:
             names = dict.fromkeys(next(_csv_lines(file, lines), (0, []))[1])
     if not names:
         raise InputError(f"{file}: the file is empty; expected a header or rows with a path, latitude and longitude")
@@ -66,12 +66,12 @@ def count_rows(file: Path) -> int:
     if file.suffix.lower() == ".jsonl":
         with file.open("rb") as lines:
             return sum(1 for line in lines if line.strip())
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with file.open("rb") as lines:
         return max(sum(1 for _, fields in _csv_lines(file, lines) if fields) - 1, 0)
 
 
 def _read_csv(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with file.open("rb") as lines:
         rows = _csv_lines(file, lines)
         names = next(rows, (0, []))[1]
         for number, fields in rows:
@@ -85,19 +85,22 @@ def _read_csv(file: Path) -> Iterator[Row]:
             yield number, dict(zip(names, fields, strict=True))
 
 
-def _csv_lines(file: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
-    """Fields of each record with the number of its last line."""
+def _csv_lines(file: Path, lines: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    """Fields of each record, with the number of its last line."""
     first = lines.readline()
     lines.seek(0)
     # Spreadsheets of half of Europe write semicolons and call it CSV.
-    delimiter = "\t" if file.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ";" if b";" in first and b"," not in first else ","
+    # Decoded line by line, so that a wrong byte is found on its own line.
+    reader = csv.reader((line.decode("utf-8-sig") for line in lines), delimiter=delimiter, strict=True)
+    number = 0
     try:
         for fields in reader:
-            yield reader.line_num, [field.strip() for field in fields]
+            number = reader.line_num
+            yield number, [field.strip() for field in fields]
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(
-            f"{at(file, reader.line_num + 1)}: not readable as UTF-8 {file.suffix[1:].upper()} ({_short(error)})"
+            f"{at(file, number + 1)}: not readable as UTF-8 {file.suffix[1:].upper()} ({_short(error)})"
         ) from error
 
 
