@@ -90,24 +90,7 @@ class Writer:
         Raises:
             GalleryError: Nothing was added: embeddings of another shape, coordinates that are none, a full disk.
         """
-        if not len(records):
-            return np.zeros(0, np.int64)
-        vectors = np.asarray(embeddings, np.float32)
-        if vectors.shape != (len(records), self.index.encoder.dim):
-            expected = (len(records), self.index.encoder.dim)
-            raise GalleryError(f"embeddings have shape {vectors.shape}, expected {expected}: one per record")
-        rows = Gallery.from_embeddings(
-            vectors,
-            [record.lat for record in records],
-            [record.lon for record in records],
-            meta=self.index.meta,
-            width_km=[record.width_km for record in records],
-            labels={name: [getattr(record, name) for record in records] for name in LABELS},
-            s2=[record.s2 for record in records],
-            phash=[record.phash for record in records],
-            dtype=self.index.manifest.dtype,
-        )
-        return self.append_gallery(rows)
+        return self.append_gallery(gallery_of(self.index, records, embeddings))
 
     def append_gallery(self, rows: Gallery) -> IntArray:
         """Add the rows of a gallery in one commit and one shard; missing S2 cells are computed."""
@@ -233,6 +216,29 @@ class Writer:
                 discard(file)
         remove_parts(folder)
         remove_parts(self.index.folder)
+
+
+def gallery_of(index: Index, records: Sequence[Record], embeddings: ArrayLike) -> Gallery:
+    """Records and their embeddings, float of shape (n, dim), as rows that an index can take.
+
+    Raises:
+        GalleryError: Embeddings of another shape, or coordinates that are none.
+    """
+    dim = index.encoder.dim
+    vectors = np.asarray(embeddings, np.float32) if len(records) else np.zeros((0, dim), np.float32)
+    if vectors.shape != (len(records), dim):
+        raise GalleryError(f"embeddings have shape {vectors.shape}, expected {(len(records), dim)}: one per record")
+    return Gallery.from_embeddings(
+        vectors,
+        [record.lat for record in records],
+        [record.lon for record in records],
+        meta=index.meta,
+        width_km=[record.width_km for record in records],
+        labels={name: [getattr(record, name) for record in records] for name in LABELS},
+        s2=[record.s2 for record in records],
+        phash=[record.phash for record in records],
+        dtype=index.manifest.dtype,
+    )
 
 
 def _complete(rows: Gallery, numbers: IntArray, index: Index) -> Gallery:
