@@ -9,7 +9,6 @@ model from a hub go through the same lines.
 from __future__ import annotations
 
 import base64
-import copy
 import dataclasses
 import io
 import json
@@ -17,16 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from PIL import Image
 
 from gaea import geotokens
 from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError
-from gaea.hilbert import IntArray
 from gaea.prompts import Message, with_system
 from gaea.speech import Speech
-from gaea.sphere import FloatArray
+from gaea.treecache import TreeScorer
 
 SPOKEN_FILE = "spoken.json"
 
@@ -138,36 +135,17 @@ class TransformersEngine:
         return str(self._processor.tokenizer.decode(reply, skip_special_tokens=True)).strip()
 
     def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
-        """Scores S2 symbols with the prompt's key-value cache computed once and shared."""
+        """Scores S2 symbols; the prompt and every symbol are read once, whatever the order of the paths."""
         if not self.has_geotokens:
             raise ModelError(f"{self.name} has no S2 tokens in its vocabulary: it can talk, but not point")
         torch = self._torch
-        faces, digits = self._symbol_ids[:6], self._symbol_ids[6:22]
         inputs = self._inputs(messages, sight)
         opened = torch.full((1, 1), self._symbol_ids[22], device=inputs["input_ids"].device)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], opened], 1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        with torch.inference_mode():
-            first = self._model(**inputs, use_cache=True)
-        prompt_length = inputs["input_ids"].shape[1]
-
-        def score(prefixes: IntArray) -> FloatArray:
-            n, length = prefixes.shape
-            if length == 0:
-                return _log_softmax(first.logits[:, -1, faces])
-            symbols = np.concatenate([np.array(faces)[prefixes[:, :1]], np.array(digits)[prefixes[:, 1:]]], 1)
-            cache = copy.deepcopy(first.past_key_values)
-            cache.batch_repeat_interleave(n)
-            with torch.inference_mode():
-                out = self._model(
-                    input_ids=torch.tensor(symbols, device=opened.device),
-                    attention_mask=torch.ones(n, prompt_length + length, dtype=torch.long, device=opened.device),
-                    past_key_values=cache,
-                    use_cache=True,
-                )
-            return _log_softmax(out.logits[:, -1, digits])
-
-        return score
+        for kind in {"mm_token_type_ids", "token_type_ids"} & set(inputs):  # Qwen-like models: 0 is text
+            inputs[kind] = torch.cat([inputs[kind], torch.zeros_like(inputs[kind][:, :1])], 1)
+        return TreeScorer(self._model, self._core, inputs, self._symbol_ids)
 
     def _inputs(self, messages: Sequence[Message], sight: Sight) -> Any:
         whole = with_system(messages) if self._system else list(messages)
@@ -313,10 +291,6 @@ def _remember_features(core: Any) -> Any:
 
     core.get_image_features = get_image_features
     return seen
-
-
-def _log_softmax(logits: Any) -> FloatArray:
-    return np.asarray(logits.float().log_softmax(-1).cpu().numpy(), np.float64)
 
 
 def _first_line(error: Exception) -> str:
