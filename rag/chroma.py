@@ -22,6 +22,7 @@ from gaea.rag.store import (
     Float32Array,
     IntArray,
     Progress,
+    StoreLostError,
     batches,
     checked_queries,
     checked_rows,
@@ -105,7 +106,7 @@ class ChromaRows:
             lambda: self._collection.query(query_embeddings=queries, n_results=k, include=["distances"])
         )
         if (fewest := min(map(len, found["ids"]))) < k:
-            raise GalleryError(
+            raise StoreLostError(
                 f"{self._where} gave {fewest} of {k} rows: it is damaged, or another process has changed it; "
                 "open the gallery again, and the store is put right"
             )
@@ -163,9 +164,9 @@ class ChromaStore(ChromaRows):
 
     def _fault(self, error: Exception) -> GalleryError:
         if not self.folder.exists():
-            return GalleryError(f"{self._where} was deleted: open the gallery again, and it is rebuilt")
+            return StoreLostError(f"{self._where} was deleted: open the gallery again, and it is rebuilt")
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return GalleryError(f"{self.folder} is not a usable vector store ({detail}): delete it, and it is rebuilt")
+        return StoreLostError(f"{self.folder} is not a usable vector store ({detail}): delete it, and it is rebuilt")
 
     @classmethod
     def open(cls, gallery: Gallery, cache_dir: str | Path, progress: Progress | None = None) -> Self:

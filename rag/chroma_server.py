@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gaea.errors import GalleryError, InputError
 from gaea.rag.chroma import ChromaRows
+from gaea.rag.store import StoreLostError
 
 
 class ChromaServerStore(ChromaRows):
@@ -48,7 +49,7 @@ class ChromaServerStore(ChromaRows):
         from chromadb.errors import ChromaError, NotFoundError
 
         if isinstance(error, NotFoundError):
-            return GalleryError(
+            return StoreLostError(
                 f"collection {self._name!r} of {self._where} was deleted: open the gallery again, and it is rebuilt"
             )
         detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]

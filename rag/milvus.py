@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaea.errors import GalleryError, InputError, MissingDependencyError
-from gaea.rag.store import Float32Array, IntArray, checked_queries, checked_rows, refuse_taken
+from gaea.rag.store import Float32Array, IntArray, StoreLostError, checked_queries, checked_rows, refuse_taken
 
 # The same graph and beam as Chroma's, so that the two can be compared.
 HNSW = {"M": 16, "efConstruction": 100}
@@ -115,12 +115,15 @@ class MilvusStore:
     def _fault(self, error: Exception) -> GalleryError:
         detail = " ".join(str(getattr(error, "message", error)).split())[:200]
         if self._lite and not Path(self.uri).exists():
-            return GalleryError(f"{self._where} was deleted: open the gallery again, and it is rebuilt")
+            return StoreLostError(f"{self._where} was deleted: open the gallery again, and it is rebuilt")
         if "Open local milvus failed" in detail:
-            advice = "is held by another process or damaged; close the other, or delete it, and it is rebuilt"
-            return GalleryError(f"{self._where} {advice}")
+            if _held(Path(self.uri, "LOCK")):
+                return GalleryError(f"{self._where} is held by another process: close that, or use a Milvus cluster")
+            return StoreLostError(f"{self._where} is damaged: delete it, and it is rebuilt")
         if "not found" in detail or "not exist" in detail:
-            return GalleryError(f"{self._where} has lost its rows ({detail}): open the gallery again to rebuild it")
+            return StoreLostError(f"{self._where} has lost its rows ({detail}): open the gallery again to rebuild it")
+        if self._lite:
+            return StoreLostError(f"{self._where} is not usable ({detail}): delete it, and it is rebuilt")
         return GalleryError(f"{self._where} does not answer ({detail}): check that it runs, its address and the token")
 
     def add(self, ids: Sequence[int] | IntArray, embeddings: ArrayLike) -> None:
@@ -146,7 +149,9 @@ class MilvusStore:
         for start in range(0, len(queries) if k else 0, block):
             for index, hits in enumerate(self._search(queries[start : start + block], k)):
                 if len(hits) < k:
-                    raise GalleryError(f"{self._where} gave {len(hits)} of {k} rows: open the gallery again to mend it")
+                    raise StoreLostError(
+                        f"{self._where} gave {len(hits)} of {k} rows: open the gallery again to mend it"
+                    )
                 ids[start + index] = [hit["row"] for hit in hits]
                 similarity[start + index] = [hit["distance"] for hit in hits]
         return ids, np.clip(similarity, -1, 1)
@@ -217,6 +222,20 @@ def _release(uri: str) -> None:
     if not _lite_users[file]:
         del _lite_users[file]
         server_manager_instance.release_server(uri)
+
+
+def _held(lock: Path) -> bool:
+    """Whether another process has the lock of a Milvus Lite file; pymilvus does not tell why it could not open one."""
+    import fcntl
+
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _client(uri: str, token: str, timeout_s: float) -> Any:

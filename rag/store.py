@@ -16,7 +16,7 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaea.errors import InputError
+from gaea.errors import GalleryError, InputError
 from gaea.rag.encoder import unit_rows
 from gaea.rag.gallery import Gallery
 
@@ -25,6 +25,10 @@ Float32Array: TypeAlias = NDArray[np.float32]
 Progress: TypeAlias = Callable[[int, int], None]
 
 _BLOCK = 16_000_000  # similarities held at once, 64 MB
+
+
+class StoreLostError(GalleryError):
+    """The files or the collection of a store are gone or damaged; it is rebuilt from the rows."""
 
 
 @runtime_checkable

@@ -488,3 +488,27 @@ def test_milvus_says_how_many_neighbours_it_lists(tmp_path, monkeypatch):
         store.query(make_vectors(1), 21)
     assert store.query(make_vectors(1), 20)[0].shape == (1, 20)
     store.close()
+
+
+def test_a_server_follows_an_index_and_two_indexes_stay_apart(server, tmp_path):
+    from gaea.rag.index import Index
+    from gaea.rag.manifest import EncoderIdentity
+    from gaea.rag.sync import open_index_store
+
+    indexes = []
+    for seed, name in enumerate(("one", "other")):
+        index = Index.create(tmp_path / name, EncoderIdentity("tiny", "", "f" * 64, "", "", DIM))
+        with index.writer() as writer:
+            writer.append_gallery(make_gallery(60, seed))
+        indexes.append(index)
+    one, other = (open_index_store(index, "chroma-server", location=server) for index in indexes)
+    for store, index in ((one, indexes[0]), (other, indexes[1])):
+        ids, similarity = store.query(index.gallery.embeddings, 1)
+        assert np.array_equal(ids[:, 0], np.arange(60))
+        np.testing.assert_allclose(similarity, 1, atol=1e-4)
+    one.drop()
+    other.close()
+    again = open_index_store(indexes[0], "chroma-server", location=server)
+    assert again.ids().tolist() == list(range(60))
+    one.close()
+    again.close()
