@@ -65,8 +65,9 @@ def _folder(path: Path) -> str:
     for kind, name in _hints(path):
         found[kind] += 1
         example.setdefault(kind, name)
-    # A metadata file lists the pictures beside it, so these are no second kind.
-    if "imagefolder" in found:
+    # A metadata file lists the pictures beside it, and beside a dataset lie figures of its README or the pictures that
+    # its rows name: these are no second kind.
+    if {"imagefolder", "huggingface"} & set(found):
         del found["photos"]
     if "imagefolder" in found and set(found) <= {"imagefolder", "huggingface", "table"}:
         return "imagefolder"

@@ -65,9 +65,11 @@ def read_cell(location: Path, where: tuple[Any, ...], column: str) -> Any:
     try:
         if is_saved(location):
             split, row = where
-            return _saved(str(location))[split].with_format("arrow")[row].column(column)[0].as_py()
+            return (
+                _saved(str(location), _changed_ns(location))[split].with_format("arrow")[row].column(column)[0].as_py()
+            )
         name, group, row = where
-        return _group(str(location / name), group, column)[row].as_py()
+        return _group(str(location / name), _changed_ns(location / name), group, column)[row].as_py()
     except (OSError, IndexError, KeyError, ValueError) as error:
         raise InputError(f"{location}: {where} cannot be read ({' '.join(str(error).split())[:100]})") from error
 
@@ -87,11 +89,17 @@ def picture_column(schema: Any) -> str:
     return min(found, key=lambda name: rank.get(name.casefold(), len(rank)), default="")
 
 
+def _changed_ns(path: Path) -> int:
+    """So that what is kept open is not kept when the files are written again."""
+    described = next((path / name for name in ("dataset_dict.json", "state.json") if (path / name).is_file()), path)
+    return described.stat().st_mtime_ns
+
+
 # ── save_to_disk ────────────────────────────────────────────────────────────
 
 
 @functools.lru_cache(maxsize=4)
-def _saved(location: str) -> dict[str, Any]:
+def _saved(location: str, changed_ns: int) -> dict[str, Any]:  # noqa: ARG001 - part of the cache's key
     """Splits by name, '' for a dataset without splits; memory-mapped."""
     try:
         import datasets
@@ -108,7 +116,7 @@ def _saved(location: str) -> dict[str, Any]:
 
 
 def _saved_blocks(location: Path, split: str) -> Iterator[Block]:
-    splits = _saved(str(location))
+    splits = _saved(str(location), _changed_ns(location))
     if split and split not in splits:
         raise InputError(f"{location}: no split {split!r}; it has {', '.join(filter(None, splits)) or 'no splits'}")
     for name in [split] if split else sorted(splits):
@@ -167,7 +175,7 @@ def _parquet_blocks(location: Path, split: str) -> Iterator[Block]:
 
 
 @functools.lru_cache(maxsize=2)
-def _group(file: str, group: int, column: str) -> Any:
+def _group(file: str, changed_ns: int, group: int, column: str) -> Any:  # noqa: ARG001 - part of the cache's key
     """The pictures of one row group: rows are mostly read in order, and a group is read as a whole anyway."""
     import pyarrow.parquet as pq
 

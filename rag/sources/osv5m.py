@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -66,10 +67,12 @@ class OSV5M(Located):
         if not archive:
             return read_below(self.path, member)
         try:
-            opened = _archive(str(self.path / archive), os.getpid())
+            opened = _archive(str(self.path / archive), (self.path / archive).stat().st_mtime_ns, os.getpid())
             checked_size(opened.getinfo(member).file_size, item.key)
             return opened.read(member)
-        except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except PhotoError:
+            raise
+        except (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise PhotoError(f"{item.key}: cannot be read from {archive} ({error}); get the archive again") from error
 
     def count(self) -> None:
@@ -128,8 +131,11 @@ def _names(archive: Path) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _archive(file: str, process: int) -> zipfile.ZipFile:  # noqa: ARG001 - a forked process must not share the position
-    """An open archive: reading its directory takes a tenth of a second, far more than one picture."""
+def _archive(file: str, changed_ns: int, process: int) -> zipfile.ZipFile:  # noqa: ARG001 - parts of the cache's key
+    """An open archive: reading its directory takes a tenth of a second, far more than one picture.
+
+    One per process, because forked processes would share its position; and another where the file was replaced.
+    """
     return zipfile.ZipFile(file)
 
 
