@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +17,7 @@ from typing import NoReturn
 from gaea import __version__
 from gaea.app import terminal
 from gaea.errors import GaeaError, InputError
+from gaea.rag.commands import add_arguments, join_negative
 
 DEFAULT_QUESTION = "Where is this?"
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
@@ -25,6 +25,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
 _COMMANDS = {
     "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
     "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
+    "index": ("gaea.app.index", "build, search and look after an index of geotagged pictures of your own"),
     "demo": ("gaea.app.demo", "ask three questions about a picture of the Earth from orbit, or about your photo"),
 }
 
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     }
     _add_ask(added["ask"])
     _add_doctor(added["doctor"])
+    add_arguments(added["index"])
     _add_demo(added["demo"])
     return root
 
@@ -120,14 +122,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     """Parse, forgiving two things that argparse does not: ``--place -33.9,151.2``, and options between questions."""
-    joined: list[str] = []
-    for argument in argv:
-        if joined and joined[-1] == "--place" and re.match(r"-[\d.]", argument):
-            joined[-1] = f"--place={argument}"
-        else:
-            joined.append(argument)
     root = parser()
-    args, rest = root.parse_known_args(joined)
+    args, rest = root.parse_known_args(join_negative(argv))
     if args.command == "ask" and not any(argument.startswith("-") for argument in rest):
         args.question = [*args.question, *rest] or [DEFAULT_QUESTION]
     elif rest:
