@@ -14,7 +14,7 @@ from gaea.errors import InputError
 from gaea.photo import Photo
 from gaea.source import printable
 
-_SETTINGS = ("model", "adapter", "engine", "index", "encoder", "store", "device", "quantize")
+_SETTINGS = ("model", "adapter", "engine", "index", "encoder", "store", "store_at", "device", "quantize")
 
 
 def run(args: argparse.Namespace) -> int:

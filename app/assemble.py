@@ -16,9 +16,13 @@ from gaea.calibration import Calibration
 from gaea.engine import EndpointEngine, Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
 from gaea.rag.encoder import OpenClipEncoder
+from gaea.rag.encoders import load_encoder
 from gaea.rag.gallery import Gallery
+from gaea.rag.index import Index
+from gaea.rag.manifest import MANIFEST_FILE
 from gaea.rag.memory import GalleryMemory
 from gaea.rag.store import open_store
+from gaea.rag.sync import BACKENDS, open_index_store
 
 NANO = Path(gaea.__file__).parent / "nano"
 GALLERY_FILE = "gallery.parquet"
@@ -33,10 +37,11 @@ class Settings:
         model: Folder or hub name of a LLaVA-class model; None is the shipped nano.
         adapter: Folder or hub name of a PEFT adapter for it.
         engine: None or ``transformers`` for this process, else the URL of an OpenAI-compatible server.
-        index: Folder with ``gallery.parquet`` and, where fitted, ``calibration.json``; None is the shipped one,
-            ``none`` goes without.
-        encoder: Folder or open_clip name of the encoder that built ``index``; None is the shipped one.
-        store: ``chroma`` or ``memory``.
+        index: Folder made by ``gaea index build``, or one with ``gallery.parquet``; where fitted, either holds a
+            ``calibration.json``. None is the shipped one, ``none`` goes without.
+        encoder: What to load as the encoder that built ``index``; None is what the index names, or the shipped one.
+        store: ``chroma``, ``memory``, ``chroma-server`` or ``milvus``; the last two for an index folder.
+        store_at: Folder or address of the store, where it is not the usual one.
         device: Torch device; None picks CUDA where there is one.
         quantize: ``4bit`` or ``8bit``, with bitsandbytes.
         progress: Told what is being loaded.
@@ -48,13 +53,14 @@ class Settings:
     index: str | None = None
     encoder: str | None = None
     store: str = "chroma"
+    store_at: str | None = None
     device: str | None = None
     quantize: str | None = None
     progress: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.store not in ("chroma", "memory"):
-            raise InputError(f"store '{self.store}' is not known: chroma or memory")
+        if self.store not in BACKENDS:
+            raise InputError(f"store '{self.store}' is not known: {', '.join(BACKENDS)}")
         if self.engine not in (None, "transformers") and not str(self.engine).startswith(("http://", "https://")):
             raise InputError(f"engine '{self.engine}' is not known: transformers, or a URL such as http://host:8000/v1")
 
@@ -116,6 +122,8 @@ def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMem
     if settings.index == "none":
         return None, Calibration()
     folder = Path(settings.index) if settings.index else NANO / "gallery"
+    if (folder / MANIFEST_FILE).is_file():
+        return _from_index(settings, folder, tell), _calibration(folder)
     rows = folder / GALLERY_FILE if folder.is_dir() else folder
     gallery = Gallery.read(rows)
     tell("loading the encoder")
@@ -127,9 +135,27 @@ def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMem
         tell(f"building the index once: {done:,} of {total:,}")
 
     store = open_store(gallery, settings.store, cache_folder(), progress=building)
-    fitted = rows.parent / CALIBRATION_FILE
-    calibration = Calibration.load(fitted) if fitted.is_file() else Calibration()
-    return GalleryMemory(encoder, gallery, store), calibration
+    return GalleryMemory(encoder, gallery, store), _calibration(rows.parent)
+
+
+def _from_index(settings: Settings, folder: Path, tell: Callable[[str], None]) -> GalleryMemory:
+    """An index of one's own, with the encoder that it names and a store brought in line with it."""
+    index = Index.open(folder)
+    tell("loading the encoder")
+    encoder = load_encoder(settings.encoder or index.encoder.spec, device=_device(settings))
+    index.check_encoder(encoder)
+    tell("opening the index")
+
+    def adding(done: int, total: int) -> None:
+        tell(f"bringing the vector store up to date: {done:,} of {total:,}")
+
+    store = open_index_store(index, settings.store, location=settings.store_at, progress=adding)
+    return GalleryMemory(encoder, index.gallery, store, label=folder.resolve().name)
+
+
+def _calibration(folder: Path) -> Calibration:
+    fitted = folder / CALIBRATION_FILE
+    return Calibration.load(fitted) if fitted.is_file() else Calibration()
 
 
 def _device(settings: Settings) -> str:

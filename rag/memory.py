@@ -30,14 +30,15 @@ class GalleryMemory:
     k_dissimilar: int = 2
     k_hard: int = 2
     caps: RetrievalConfig = DEFAULT
+    label: str = ""
 
     def __post_init__(self) -> None:
         self.gallery.check_encoder(self.encoder)
 
     @property
     def name(self) -> str:
-        """The gallery's source and size."""
-        return f"{self.gallery.meta.source} ({len(self.gallery):,} places)"
+        """What it is called, or the gallery's source; and its size."""
+        return f"{self.label or self.gallery.meta.source} ({len(self.gallery):,} places)"
 
     def recall(self, image: Image.Image, *, exclude: Exclusion | None = None) -> Neighbours:
         """The neighbours of one picture.
