@@ -1,4 +1,4 @@
-"""``python -m gaea.eval orbit``: examine an assistant on the benchmark that runs here at once."""
+"""``python -m gaea.eval``: examine an assistant on places, pictures and questions, or ablate what it retrieves."""
 
 from __future__ import annotations
 
@@ -21,12 +21,25 @@ def main(arguments: list[str] | None = None) -> int:
     orbit.add_argument("--questions", type=int, default=150, help="pictures that are asked about")
     orbit.add_argument("--seed", type=int, default=0)
     orbit.add_argument("--out", type=Path, default=Path("runs/eval/orbit.json"))
+    retrieval = commands.add_parser("retrieval", help="what neighbours do to an answer: the ablation, and leakage")
+    retrieval.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with imagery and photographs"
+    )
+    retrieval.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded mosaics")
+    retrieval.add_argument("--count", type=int, default=400, help="crops per split, spread evenly over its blocks")
+    retrieval.add_argument("--limit", type=int, help="ground-level photos asked about (default: all)")
+    retrieval.add_argument("--questions", type=int, default=60, help="pictures per world whose words are read")
+    retrieval.add_argument("--duplicate-similarity", type=float, default=0.98, help="cosine of a near-duplicate")
+    retrieval.add_argument("--seed", type=int, default=0)
+    retrieval.add_argument(
+        "--out", type=Path, default=Path("runs/eval/retrieval.json"), help="JSON; a .md lies beside it"
+    )
     report = commands.add_parser("report", help="print a report as Markdown tables")
     report.add_argument("file", type=Path, help="JSON that an examination wrote")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        _report(options) if options.command == "report" else _orbit(options)
+        {"orbit": _orbit, "retrieval": _retrieval, "report": _report}[options.command](options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -58,6 +71,14 @@ def _orbit(options: argparse.Namespace) -> None:
     report["questions on unseen places"] = orbit.questions(assistant, asked, options.seed)
     orbit.save(report, options.out)
     log.info("wrote %s", options.out)
+
+
+def _retrieval(options: argparse.Namespace) -> None:
+    from gaea.eval.retrieval import RetrievalExam
+    from gaea.eval.retrieval_run import Plan, run
+
+    exam = RetrievalExam(duplicate_similarity=options.duplicate_similarity, asked=options.questions, seed=options.seed)
+    run(Plan(options.data, options.cache, options.count, options.limit), exam, options.out)
 
 
 def _report(options: argparse.Namespace) -> None:
