@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 from gaea.errors import InputError
@@ -40,6 +41,10 @@ class Columns:
     credit: str | None = None
     width_km: str | None = None
 
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(filter(None, (getattr(self, field.name) for field in fields(self))))
+
     @classmethod
     def find(cls, names: Iterable[str], where: str, *, path: bool = True) -> Columns:
         """Recognise columns whatever their case, spaces and underscores.
@@ -67,8 +72,7 @@ class Columns:
 
         A coordinate that is empty becomes None; one that is no number becomes NaN, and is kept as found in ``extra``.
         """
-        named = {name for name in vars(self).values() if name is not None}
-        extra = {name: plain(value) for name, value in values.items() if name not in named}
+        extra = {name: plain(value) for name, value in values.items() if name not in self._named}
         for name in (self.lat, self.lon):
             degrees = number(values.get(name))
             if degrees is not None and math.isnan(degrees):

@@ -65,9 +65,8 @@ def read_cell(location: Path, where: tuple[Any, ...], column: str) -> Any:
     try:
         if is_saved(location):
             split, row = where
-            return (
-                _saved(str(location), _changed_ns(location))[split].with_format("arrow")[row].column(column)[0].as_py()
-            )
+            dataset = _saved(str(location), _changed_ns(location))[split].with_format("arrow")
+            return dataset[row].column(column)[0].as_py()
         name, group, row = where
         return _group(str(location / name), _changed_ns(location / name), group, column)[row].as_py()
     except (OSError, IndexError, KeyError, ValueError) as error:
@@ -80,9 +79,9 @@ def picture_column(schema: Any) -> str:
 
     def holds(field: Any) -> bool:
         if pa.types.is_struct(field.type):
-            return field.type.get_field_index("bytes") >= 0
+            return bool(field.type.get_field_index("bytes") >= 0)
         binary = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
-        return binary and field.name.casefold() in _NAMES
+        return bool(binary and field.name.casefold() in _NAMES)
 
     found = [field.name for field in schema if holds(field)]
     rank = {name: index for index, name in enumerate(_NAMES)}

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from gaea.errors import InputError, PhotoError
+from gaea.rag.sources.rows import at
 from gaea.source import Limits, printable, read_source
 
 PICTURES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".tif", ".tiff", ".avif", ".gif"}
 )
 """Endings of files that may be photos, in lower case; what a file is, its bytes decide when it is read."""
+
+_ODD = re.compile(r"^[\s/]|\s$|[\\:\0]|(?:^|/)\.{0,2}(?:/|$)")
+"""What keeps a path from being taken as it is: an absolute one, a scheme, backslashes, or parts '', '.' and '..'."""
 
 _ABSENT = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
 
@@ -63,17 +68,21 @@ class Located:
         return Path(self.location)
 
 
-def inside(root: Path, name: str, where: str) -> str:
+def inside(root: Path, name: str, where: str | tuple[Path, int]) -> str:
     """A path from a metadata file, relative to ``root``, with slashes; refused where it leads out.
 
     Args:
         root: Absolute folder.
         name: As written: relative, or absolute and below ``root``; backslashes are taken as separators.
-        where: File and line, for the message.
+        where: What names the path, or file and line, for the message.
 
     Raises:
         InputError: The path is empty, a web address, or leaves ``root``.
     """
+    # Nearly all paths are as they should be, and there may be millions.
+    if not _ODD.search(name) and name:
+        return name
+    where = where if isinstance(where, str) else at(*where)
     text = name.strip().replace("\\", "/")
     if text.lower().startswith(("http://", "https://", "s3://", "ftp://", "data:")):
         raise InputError(f"{where}: {printable(text)} is a web address; download the pictures and give their paths")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterator, Mapping
@@ -91,8 +92,10 @@ def _csv_lines(file: Path, lines: BinaryIO) -> Iterator[tuple[int, list[str]]]:
     lines.seek(0)
     # Spreadsheets of half of Europe write semicolons and call it CSV.
     delimiter = "\t" if file.suffix.lower() == ".tsv" else ";" if b";" in first and b"," not in first else ","
+    if first.startswith(codecs.BOM_UTF8):
+        lines.seek(len(codecs.BOM_UTF8))
     # Decoded line by line, so that a wrong byte is found on its own line.
-    reader = csv.reader((line.decode("utf-8-sig") for line in lines), delimiter=delimiter, strict=True)
+    reader = csv.reader((line.decode() for line in lines), delimiter=delimiter, strict=True)
     number = 0
     try:
         for fields in reader:

@@ -67,22 +67,25 @@ def listed(tables: Mapping[Path, Path], root: Path) -> Iterator[Item]:
     for key, where, columns, values in _keyed(tables, root):
         position = hash((str(values.get(columns.lat)).strip(), str(values.get(columns.lon)).strip()))
         if positions.setdefault(hash(key), position) != position:
-            torn.setdefault(hash(key), []).append(where)
+            torn.setdefault(hash(key), []).append(at(*where))
     for key, where, columns, values in _keyed(tables, root):
         if positions.pop(hash(key), None) is None:
             continue
         item = columns.item(key, values)
         if others := torn.get(hash(key)):
-            problem = f"listed at different positions: {where}, {', '.join(others[:5])}"
+            problem = f"listed at different positions: {at(*where)}, {', '.join(others[:5])}"
             item = replace(item, lat=None, lon=None, extra={**item.extra, "problems": [problem]})
         yield item
 
 
-def _keyed(tables: Mapping[Path, Path], root: Path) -> Iterator[tuple[str, str, Columns, Mapping[str, Any]]]:
+def _keyed(
+    tables: Mapping[Path, Path], root: Path
+) -> Iterator[tuple[str, tuple[Path, int], Columns, Mapping[str, Any]]]:
+    """Key, file and line, columns and values of every row."""
     for table, folder in tables.items():
         columns = Columns.find(column_names(table), table.name)
-        prefix = folder.relative_to(root).as_posix()
+        path = str(columns.path)
+        prefix = "" if folder == root else folder.relative_to(root).as_posix() + "/"
         for number, values in read_rows(table):
-            where = at(table, number)
-            relative = inside(folder, str(values.get(str(columns.path)) or ""), where)
-            yield (relative if prefix == "." else f"{prefix}/{relative}"), where, columns, values
+            relative = inside(folder, str(values.get(path) or ""), (table, number))
+            yield prefix + relative, (table, number), columns, values

@@ -82,7 +82,7 @@ class WebDataset(Located):
         try:
             with (self._root() / name).open("rb") as shard:
                 shard.seek(offset)
-                data = shard.read(size)
+                data: bytes = shard.read(size)
         except OSError as error:
             raise PhotoError(f"{printable(item.key)}: the shard cannot be read ({error.strerror})") from error
         if len(data) != size:
@@ -124,7 +124,7 @@ def _members(shard: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, bytes]]:
     try:
         with tarfile.open(shard, "r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # it would keep the header of every member
+                archive.members = []  # type: ignore[attr-defined] # it would keep the header of every member
                 if not _usable(member):
                     continue
                 folder, slash, base = member.name.removeprefix("./").rpartition("/")
