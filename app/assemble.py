@@ -15,6 +15,7 @@ from gaea.assistant import Assistant
 from gaea.calibration import Calibration
 from gaea.engine import EndpointEngine, Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
+from gaea.rag.backends import BACKENDS
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.encoders import load_encoder
 from gaea.rag.gallery import Gallery
@@ -22,7 +23,7 @@ from gaea.rag.index import Index
 from gaea.rag.manifest import MANIFEST_FILE
 from gaea.rag.memory import GalleryMemory
 from gaea.rag.store import open_store
-from gaea.rag.sync import BACKENDS, open_index_store
+from gaea.rag.sync import open_index_store
 
 NANO = Path(gaea.__file__).parent / "nano"
 GALLERY_FILE = "gallery.parquet"
