@@ -29,10 +29,10 @@ NOTES = {
     "Orbit, seen blocks": "New crops of places that the gallery shows; a block is 313 km wide at the equator.",
     "Orbit, unseen blocks": "Crops of held-out blocks: neither training nor gallery has anything of them.",
     "Ground-level photos, leave one place out": (
-        "travel_photos, the gallery being all other photos, encoded by nano's encoder; photos within 25 km, of the "
-        "same title or of the same picture are one place and left out together. The encoder has seen the planet from "
-        "orbit and nothing else: this is out of its world, the assistant refuses such photos by itself, and its calibration "
-        "was not fitted for them. What is printed is what happens when it is made to guess."
+        "travel_photos, the gallery being all other photos, encoded by nano's encoder. Photos within 25 km, of one "
+        "title or of the same picture are one place, and are left out together. The encoder knows the planet from "
+        "orbit and nothing else: this is out of its world, the assistant refuses such photos by itself, and its "
+        "calibration was not fitted for them. What is printed is what happens when it is made to guess."
     ),
 }
 

@@ -157,7 +157,9 @@ def _near(
 def _hard(
     found: Retrieved, positions: IntArray, taken: list[int], gallery: Gallery, config: RetrievalConfig
 ) -> list[int]:
-    """Indices of look-alikes far from where the similar rows agree."""
+    """Indices of look-alikes far from where the similar rows agree; none while no row is allowed yet."""
+    if not len(positions):
+        return []
     reference = taken or [0]
     agreed = consensus(*(column[0, reference] for column in (found.lat, found.lon, found.similarity)))
     far = great_circle_km(agreed.lat, agreed.lon, found.lat[0], found.lon[0]) > config.hard_beyond_km

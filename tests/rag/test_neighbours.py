@@ -270,6 +270,19 @@ def test_hard_rows_are_sought_only_where_rows_look_alike(world):
     assert find(gallery.embeddings[0], store, gallery, config).dissimilar == (), "the first 40 rows are one place"
 
 
+def test_exclusions_may_fill_the_whole_first_reading():
+    rng = np.random.default_rng(0)
+    vectors = 1 + 0.01 * rng.normal(size=(1500, DIM))
+    meta = GalleryMeta(encoder="tiny", fingerprint="f", dim=DIM)
+    gallery = Gallery.from_embeddings(vectors, np.linspace(-80, 80, 1500), np.zeros(1500), meta=meta)
+    store = MemoryStore.open(gallery)
+    nearest = tuple(store.query(vectors[:1], 700)[0][0].tolist())
+    config = RetrievalConfig(k_similar=4, k_dissimilar=4, k_hard=2, exclusions=(Exclusion(rows=nearest),))
+    found = find(vectors[0], store, gallery, config)
+    assert [len(found.similar), len(found.dissimilar)] == [4, 6]
+    assert not {n.row for n in (*found.similar, *found.dissimilar)} & set(nearest)
+
+
 def test_diversified_prompts_are_told_k_of_each(world):
     gallery, store = world
     told = diversified(gallery.embeddings[0], store, gallery, RetrievalConfig(k_hard=2))
