@@ -8,7 +8,7 @@ killed at any moment leaves it whole, is told in ``docs/decisions/0005-how-an-in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -278,24 +278,35 @@ def _joined(index: Index, labels: Sequence[str]) -> Gallery:
         for name, column in _columns(rows).items():
             columns.setdefault(name, []).append(column)
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    nothing = np.zeros(0)
+    if not columns:
+        return _no_rows(index, labels)
     return Gallery(
         codes=codes,
-        lat=joined.get("lat", nothing),
-        lon=joined.get("lon", nothing),
-        width_km=joined.get("width_km", nothing),
+        lat=joined["lat"],
+        lon=joined["lon"],
+        width_km=joined["width_km"],
         meta=index.meta,
-        labels={name: joined[name] for name in _present(labels, joined, n)},
-        s2=joined.get("s2", nothing.astype(np.uint64)),
-        phash=joined.get("phash", nothing.astype(np.uint64)),
-        numbers=joined.get("numbers", nothing.astype(np.int64)),
+        labels={name: joined[name] for name in labels if name in joined},
+        s2=joined["s2"],
+        phash=joined["phash"],
+        numbers=joined["numbers"],
+    )
+
+
+def _no_rows(index: Index, labels: Sequence[str]) -> Gallery:
+    return Gallery.from_embeddings(
+        np.zeros((0, index.encoder.dim)),
+        [],
+        [],
+        meta=index.meta,
+        labels={name: [] for name in labels},
+        s2=[],
+        phash=[],
+        numbers=[],
+        dtype=index.manifest.dtype,
     )
 
 
 def _columns(rows: Gallery) -> dict[str, Any]:
     plain = {name: getattr(rows, name) for name in ("lat", "lon", "width_km", "s2", "phash", "numbers")}
     return {**plain, **rows.labels}
-
-
-def _present(labels: Iterable[str], joined: dict[str, Any], n: int) -> list[str]:
-    return [name for name in labels if name in joined and len(joined[name]) == n]

@@ -31,7 +31,10 @@ def write_file(gallery: Gallery, file: Path) -> None:
     """Write one file, in place; :meth:`Gallery.write` makes that atomic."""
     import pyarrow.parquet as pq
 
-    pq.write_table(to_table(gallery), file, compression="zstd", row_group_size=32_768, write_page_checksum=True)
+    table = to_table(gallery)
+    # Opened here and not by Arrow, which after a failed write keeps the file, and so the disk's last room, open.
+    with file.open("wb") as sink:
+        pq.write_table(table, sink, compression="zstd", row_group_size=32_768, write_page_checksum=True)
 
 
 def read_file(file: Path, labels: Sequence[str] = LABELS) -> Gallery:
