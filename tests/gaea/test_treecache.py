@@ -1,5 +1,7 @@
 """Every symbol is read once, and the scores are those of a plain forward over the whole text."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import gaea
 from gaea import geotokens, prompts
-from gaea.app.assemble import NANO
 from gaea.decoding import BeamConfig, BestFirstConfig, SampleConfig, SearchConfig, beam, best_first, sample, search
 from gaea.engine import TransformersEngine
 from gaea.treecache import TreeScorer
 
+NANO = Path(gaea.__file__).parent / "nano"
 IMAGE, SYMBOL_IDS, VOCABULARY = 5, list(range(10, 32)), 40
 PICTURE = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
 ROOT = np.zeros((1, 0), np.int64)
