@@ -12,7 +12,7 @@ from typing import Any
 
 import gaea
 from gaea.assistant import Assistant
-from gaea.calibration import Calibration
+from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.engine import EndpointEngine, Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
 from gaea.rag.backends import BACKENDS
@@ -27,7 +27,6 @@ from gaea.rag.sync import open_index_store
 
 NANO = Path(gaea.__file__).parent / "nano"
 GALLERY_FILE = "gallery.parquet"
-CALIBRATION_FILE = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +90,7 @@ def assemble(**options: Any) -> Assistant:
         "model": engine.name,
         "adapter": settings.adapter,
         "index": memory.name if memory else None,
+        "calibration": "none" if memory and calibration == Calibration() else "fitted",
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", "open_clip_torch")}
         | {"gaea": gaea.__version__},
     }

@@ -13,6 +13,7 @@ from gaea.findings import Evidence, FileClaim, Point
 _WIDTH = 88
 _SHOWN = 3
 _LABEL = 16
+_UNFITTED = "areas are a guess until this index is calibrated: gaea index calibrate INDEX"
 
 
 def lines(answer: Answer, previous: Answer | None = None) -> str:
@@ -34,6 +35,7 @@ def lines(answer: Answer, previous: Answer | None = None) -> str:
         *_row("evidence", *_evidence(answer.evidence)),
         *_row("disclosure", "" if answer.disclosure == "precise" else f"no finer than {answer.disclosure}"),
         *(_claimed(answer.file_claim, answer) if answer.file_claim else ()),
+        *_row("not calibrated", _UNFITTED if answer.provenance.get("calibration") == "none" else ""),
         *_row("took", _timings(answer)),
     ]
     return "\n".join([*spoken, "", *rows])

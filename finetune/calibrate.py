@@ -24,6 +24,7 @@ from gaea.engine import Engine
 from gaea.finetune.crops import Crops
 from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
+from gaea.rag.calibrate import mass_to_reach
 from gaea.rag.memory import GalleryMemory
 from gaea.sphere import great_circle_km
 
@@ -103,13 +104,6 @@ def learn(evidence: Sequence[Evidence]) -> Calibration:
         region_mass=(masses[0], min(masses[1], 0.995)),
         strange=float(np.quantile([e.strangeness for e in evidence], 1 - STRANGER_SHARE)),
     )
-
-
-def mass_to_reach(belief: Belief, lat: float, lon: float) -> float:
-    """Mass of the smallest region, grown densest first, that holds a place."""
-    density = belief.log_prob - np.log(belief.areas_km2)
-    at = float(belief.log_density(lat, lon))
-    return float(np.exp(belief.log_prob[density >= at - 1e-9]).sum())
 
 
 def errors_km(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> np.ndarray:

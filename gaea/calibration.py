@@ -1,7 +1,7 @@
 """What validation places taught about trust: temperatures, pooling weights, region sizes and when to abstain.
 
-One JSON file beside the gallery it was fitted on; :mod:`gaea.eval.calibrate` writes it and looks at validation places
-only.
+One JSON file beside the gallery it was fitted on. :mod:`gaea.finetune.calibrate` writes the shipped one, from validation
+places only; :mod:`gaea.rag.calibrate` one for an index of the user's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 from gaea.errors import GalleryError
 from gaea.locate.neighbours import NeighbourConfig
+
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The verbs of ``python -m gaea.rag`` and ``gaea index``: build, add, query, info, verify, rebuild, export, remove.
+"""The verbs of ``python -m gaea.rag`` and ``gaea index``: build, add, query, info, verify, calibrate, export and so on.
 
 Arguments are declared here and nothing heavy is imported until a verb runs. A verb writes lines through the function it
 is given, and progress to standard error where that is a terminal.
@@ -27,6 +27,7 @@ _VERBS = {
     "info": "say what an index holds",
     "verify": "check every shard of an index against its manifest",
     "rebuild": "merge small shards, drop damaged ones, and build the vector store anew",
+    "calibrate": "learn from an index's own rows how far its answers can be trusted",
     "export": "write all rows as one .parquet, .geojson or .csv",
     "remove": "remove rows, by source, key, licence, country, region, box or number",
 }
@@ -45,9 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     added["verify"].add_argument("--quick", action="store_true", help="sizes and counts only, no hashes and vectors")
     added["rebuild"].add_argument("--shard-rows", metavar="N", type=int, default=65_536, help="rows per merged shard")
     added["rebuild"].add_argument("--repair", action="store_true", help="drop damaged shards; build again afterwards")
+    added["calibrate"].add_argument(
+        "--questions", type=int, default=1000, metavar="N", help="rows that play the photo (default: 1000)"
+    )
+    added["calibrate"].add_argument(
+        "--away-km",
+        type=float,
+        default=50.0,
+        metavar="KM",
+        help="what counts as a place not in the index (default: 50)",
+    )
     added["export"].add_argument("file", metavar="FILE", help=".parquet, .geojson or .csv")
     _add_filter(added["remove"])
-    for name in ("query", "rebuild"):
+    for name in ("query", "rebuild", "calibrate"):
         _add_store(added[name])
     for verb in added.values():
         verb.add_argument("--quiet", action="store_true", help="no progress on standard error")

@@ -9,6 +9,7 @@ from typing import Any
 
 from gaea.locate.neighbours import Neighbour, Neighbours
 from gaea.rag.build import BuildReport
+from gaea.rag.calibrate import Learned
 from gaea.rag.estimate import Estimate
 from gaea.rag.gallery import Gallery
 from gaea.rag.index import IndexInfo
@@ -40,6 +41,16 @@ def cost(told: Estimate) -> str:
         f"giving {told.rows:,} rows, {size(told.disk_bytes)} on disk and "
         f"{size(told.memory_bytes)} in memory "
         f"({told.usable} of the first {told.sampled} are usable)"
+    )
+
+
+def learned(told: Learned, *, away_km: float) -> str:
+    """What an index learned about itself."""
+    half, most = told.calibration.region_mass
+    return (
+        f"median error {told.median_km[0]:,.1f} km where the place is in the index, "
+        f"{told.median_km[1]:,.0f} km where nothing within {away_km:g} km of it is\n"
+        f"50 and 90 % regions are drawn at {half:.0%} and {most:.1%} of the belief, fitted on {told.questions} rows"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gaea.errors import GalleryError, InputError
 from gaea.rag import telling
 from gaea.rag.commands import Write, narrowing, row_filter
+from gaea.rag.files import write_atomically
 from gaea.rag.index import STORES_FOLDER, Index
 
 if TYPE_CHECKING:
@@ -109,6 +110,22 @@ def rebuild(args: argparse.Namespace, write: Write) -> int:
         store = open_index_store(index, args.store, location=args.store_at, progress=progress)
     write(f"{store.count():,} rows in {len(index.shards)} shards ({fewer} fewer), {args.store} built anew")
     store.close()
+    return 0
+
+
+def calibrate(args: argparse.Namespace, write: Write) -> int:
+    """``gaea index calibrate``: writes ``calibration.json`` into the index; assistants that open it read it."""
+    from gaea.calibration import CALIBRATION_FILE
+    from gaea.rag.calibrate import LeaveOut, learn
+    from gaea.rag.sync import open_index_store
+
+    index = Index.open(args.index)
+    with _bar(args, "building the vector store") as progress:
+        store = open_index_store(index, args.store, location=args.store_at, progress=progress)
+    learned = learn(index.gallery, store, LeaveOut(questions=args.questions, away_km=args.away_km))
+    store.close()
+    write_atomically(index.folder / CALIBRATION_FILE, learned.calibration.save)
+    write(telling.learned(learned, away_km=args.away_km))
     return 0
 
 
