@@ -14,8 +14,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+import filelock  # noqa: F401
 import imagehash  # noqa: F401 - before the fork, so that children start at once
 import numpy as np
+import pandas as pd  # noqa: F401 - pyarrow imports it when it is there
+import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 from PIL import Image
 
@@ -122,8 +125,7 @@ def die_at(folder, count):
 def main():
     # What a killed process has written stays in the page cache; only a power cut needs the disk, and it is slow.
     os.fsync = lambda descriptor: None
-    places.region_names(1.0, 1.0)
-    places.country_codes(1.0, 1.0)
+    places.region_names(48.9, 2.3)
     child = 0
     for line in sys.stdin:
         if line.strip() == "wait":
