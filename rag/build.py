@@ -7,93 +7,39 @@ of any kind continues, and a source that has grown adds what is new. One that is
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 
-from gaea import cells, places
 from gaea.errors import GalleryError, InputError, ModelError
+from gaea.rag.buildreport import (
+    LISTED_TWICE,
+    SAME_FILE,
+    SAME_PICTURE,
+    UNREADABLE,
+    BuildConfig,
+    BuildReport,
+    Embed,
+    Progress,
+)
 from gaea.rag.coordinates import check
-from gaea.rag.duplicates import Duplicate, DuplicateConfig, DuplicateFinder
+from gaea.rag.duplicates import Duplicate, DuplicateFinder
 from gaea.rag.encoder import Encoder
 from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.index import REJECTED_FILE, Index
 from gaea.rag.manifest import SourceInfo
-from gaea.rag.records import Embedded, Item, Record, Source
+from gaea.rag.placing import records_of, storable
+from gaea.rag.records import Embedded, Item, Source
 from gaea.rag.rejected import Rejected
-from gaea.rag.writer import Writer, gallery_of
+from gaea.rag.rows import gallery_of
+from gaea.rag.writer import Writer
 
-Embed: TypeAlias = Callable[[Source, Iterable[Item]], Iterator[Embedded]]
-"""Embeds items in their order: :func:`gaea.rag.embed.embed_local` or ``embed_ray`` with its other arguments bound."""
+__all__ = ["BuildConfig", "BuildReport", "Embed", "Progress", "build"]
 
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called with how many items are dealt with, and how many there are if the source knows."""
-
-UNREADABLE, SAME_FILE, SAME_PICTURE, LISTED_TWICE = "unreadable", "same file", "same picture", "listed twice"
 _REPORTED = 1000  # near-duplicates that a report names
-
-
-@dataclass(frozen=True)
-class BuildConfig:
-    """How an index is built.
-
-    Attributes:
-        shard_rows: Rows per commit and shard.
-        commit_seconds: A commit at the latest after so long, so that a stop loses no more.
-        duplicates: What becomes of pictures that come twice.
-
-    Raises:
-        InputError: A number out of range.
-    """
-
-    shard_rows: int = 8192
-    commit_seconds: float = 60.0
-    duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        if self.shard_rows < 1 or not self.commit_seconds > 0:
-            raise InputError(f"{self.shard_rows} rows or {self.commit_seconds} s per commit: expected more than 0")
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build did.
-
-    Attributes:
-        source: Its name.
-        listed: Items that the source offered.
-        added: Rows that are new.
-        present: Items that were rows already.
-        rejected: Items that were refused, by reason.
-        near_count: New rows that show what an earlier row shows.
-        near: The first thousand of them: key, and what it repeats.
-        commits: How many.
-        seconds: How long it took.
-        rows: In the index now.
-    """
-
-    source: str
-    listed: int
-    added: int
-    present: int
-    rejected: Mapping[str, int]
-    near_count: int
-    near: tuple[tuple[str, Duplicate], ...]
-    commits: int
-    seconds: float
-    rows: int
-
-    @property
-    def rows_per_s(self) -> float:
-        """New rows per second."""
-        return self.added / self.seconds if self.seconds > 0 else 0.0
 
 
 def build(
@@ -167,7 +113,7 @@ class _Run:
                 self._present += 1
                 self._rejected.forget(self._source.name, item.key)
                 self._tick()
-            elif reason := check(item.lat, item.lon) or ("" if _storable(item.key) else "name is not UTF-8"):
+            elif reason := check(item.lat, item.lon) or ("" if storable(item.key) else "name is not UTF-8"):
                 self._refuse(item, reason, reason)
                 self._tick()
             else:
@@ -212,7 +158,7 @@ class _Run:
         )
 
     def _add(self, pending: Sequence[Embedded]) -> None:
-        rows = gallery_of(self._index, _records(self._source, pending), np.stack([_vector(one) for one in pending]))
+        rows = gallery_of(self._index, records_of(self._source, pending), np.stack([_vector(one) for one in pending]))
         # As stored and not as computed, so that the same pairs are near whether or not a stop came between them.
         added, duplicates = self._finder.examine(
             [one.sha256 for one in pending], cast("np.ndarray", rows.phash), rows.embeddings
@@ -240,33 +186,6 @@ class _Run:
             self._progress(self._done, self._total)
 
 
-def _records(source: Source, pending: Sequence[Embedded]) -> list[Record]:
-    items = [one.item for one in pending]
-    lat = np.array([item.lat for item in items], np.float64)
-    lon = np.array([item.lon for item in items], np.float64)
-    columns = (cells.from_latlon(lat, lon), places.country_codes(lat, lon), places.region_names(lat, lon))
-    return [
-        Record(
-            row=-1,  # the index gives the number
-            key=one.item.key,
-            source=source.name,
-            lat=float(cast("float", one.item.lat)),
-            lon=float(cast("float", one.item.lon)),
-            s2=int(s2),
-            country=str(country),
-            region=str(region),
-            text=_utf8(one.item.text),
-            licence=_utf8(one.item.licence or source.licence),
-            credit=_utf8(one.item.credit or source.credit),
-            sha256=one.sha256,
-            phash=one.phash,
-            width_km=math.nan if one.item.width_km is None else float(one.item.width_km),
-            extra=_utf8(json.dumps(dict(one.item.extra), ensure_ascii=False, default=str)) if one.item.extra else "",
-        )
-        for one, s2, country, region in zip(pending, *columns, strict=True)
-    ]
-
-
 def _vector(embedded: Embedded) -> np.ndarray:
     if embedded.embedding is None:
         raise GalleryError(f"{embedded.item.key} has no embedding: {embedded.problem}")
@@ -283,12 +202,3 @@ def _keys(index: Index, source: str) -> set[str]:
 def _info(source: Source) -> SourceInfo:
     kind, location = getattr(source, "kind", type(source).__name__), getattr(source, "location", "")
     return SourceInfo(source.name, source.licence, source.credit, str(kind), str(location))
-
-
-def _utf8(text: str) -> str:
-    """Text that can be stored; what a file system or a damaged table left undecoded becomes a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _storable(key: str) -> bool:
-    return _utf8(key) == key

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from gaea.errors import InputError
-from gaea.rag.build import Embed
+from gaea.rag.buildreport import Embed
 from gaea.rag.coordinates import check
 from gaea.rag.records import Embedded, Source
 

@@ -7,9 +7,7 @@ killed at any moment leaves it whole, is told in ``docs/decisions/0005-how-an-in
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,48 +19,17 @@ from gaea.rag.encoder import Encoder
 from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.files import unwritable
 from gaea.rag.gallery import LABELS, Gallery, GalleryMeta
+from gaea.rag.indexinfo import REJECTED_FILE, IndexInfo, count_rows
 from gaea.rag.manifest import MANIFEST_FILE, SHARDS_FOLDER, Manifest, Shard
 
 if TYPE_CHECKING:
     from gaea.rag.writer import Writer
 
+__all__ = ["REJECTED_FILE", "STORES_FOLDER", "Index", "IndexInfo", "timestamp"]
+
 T = TypeVar("T")
-REJECTED_FILE = "rejected.jsonl"
 STORES_FOLDER = "stores"
 _ATTEMPTS = 20  # a reader that is overtaken by a writer this often in a row has another problem
-
-
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index holds, for people.
-
-    Attributes:
-        folder: Where it lies.
-        encoder: Whose vectors these are.
-        dtype: ``int8`` or ``float16``.
-        created: UTC.
-        updated: Time of the last commit, UTC.
-        rows: How many.
-        shards: In how many files.
-        size_bytes: Of the shards.
-        sources: Rows per source, most first.
-        countries: Rows per ISO code, most first; '' for the sea.
-        licences: Rows per licence, most first.
-        rejected: How many items were refused.
-    """
-
-    folder: Path
-    encoder: EncoderIdentity
-    dtype: str
-    created: str
-    updated: str
-    rows: int
-    shards: int
-    size_bytes: int
-    sources: dict[str, int]
-    countries: dict[str, int]
-    licences: dict[str, int]
-    rejected: int
 
 
 class Index:
@@ -220,26 +187,8 @@ class Index:
         return read()
 
     def info(self) -> IndexInfo:
-        """Count what the index holds."""
-        counted = self.table(["source", "country", "licence"])
-        sources, countries, licences = (
-            dict(Counter(counted[name].to_pylist()).most_common()) for name in ("source", "country", "licence")
-        )
-        rejected = self.folder / REJECTED_FILE
-        return IndexInfo(
-            folder=self.folder,
-            encoder=self.encoder,
-            dtype=self.manifest.dtype,
-            created=self.manifest.created,
-            updated=self.manifest.updated,
-            rows=len(self),
-            shards=len(self.shards),
-            size_bytes=sum(shard.size_bytes for shard in self.shards),
-            sources=sources,
-            countries=countries,
-            licences=licences,
-            rejected=len(rejected.read_bytes().splitlines()) if rejected.exists() else 0,
-        )
+        """Count what the index holds: rows per source, country and licence."""
+        return count_rows(self)
 
     def verify(self, *, deep: bool = True) -> tuple[str, ...]:
         """What is wrong with the index, one line each; see :func:`gaea.rag.verify.verify`."""

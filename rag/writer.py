@@ -19,15 +19,15 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaea import cells
 from gaea.errors import GalleryError, InputError
 from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.files import discard, file_sha256, remove_parts, unwritable, write_atomically
-from gaea.rag.gallery import LABELS, Gallery
+from gaea.rag.gallery import Gallery
 from gaea.rag.index import Index, timestamp
 from gaea.rag.manifest import SHARDS_FOLDER, Manifest, Shard, SourceInfo
 from gaea.rag.records import Record
 from gaea.rag.rowfilter import RowFilter
+from gaea.rag.rows import completed, gallery_of
 
 IntArray: TypeAlias = NDArray[np.int64]
 LOCK_FILE = "index.lock"
@@ -104,7 +104,7 @@ class Writer:
         numbers = np.arange(first, first + len(rows), dtype=np.int64)
         if len(rows):
             manifest = self.index.manifest
-            shard = self._write_shard(_complete(rows, numbers, self.index), manifest.next_shard)
+            shard = self._write_shard(completed(rows, numbers, self.index), manifest.next_shard)
             self._commit(
                 replace(
                     manifest,
@@ -123,6 +123,8 @@ class Writer:
 
     def remove(self, which: RowFilter | Iterable[int]) -> int:
         """Remove rows, by number or by what they are, in one commit.
+
+        A source that still has them gives them again, under new numbers, when it is built again.
 
         Returns:
             How many there were.
@@ -216,42 +218,6 @@ class Writer:
                 discard(file)
         remove_parts(folder)
         remove_parts(self.index.folder)
-
-
-def gallery_of(index: Index, records: Sequence[Record], embeddings: ArrayLike) -> Gallery:
-    """Records and their embeddings, float of shape (n, dim), as rows that an index can take.
-
-    Raises:
-        GalleryError: Embeddings of another shape, or coordinates that are none.
-    """
-    dim = index.encoder.dim
-    vectors = np.asarray(embeddings, np.float32) if len(records) else np.zeros((0, dim), np.float32)
-    if vectors.shape != (len(records), dim):
-        raise GalleryError(f"embeddings have shape {vectors.shape}, expected {(len(records), dim)}: one per record")
-    return Gallery.from_embeddings(
-        vectors,
-        [record.lat for record in records],
-        [record.lon for record in records],
-        meta=index.meta,
-        width_km=[record.width_km for record in records],
-        labels={name: [getattr(record, name) for record in records] for name in LABELS},
-        s2=[record.s2 for record in records],
-        phash=[record.phash for record in records],
-        dtype=index.manifest.dtype,
-    )
-
-
-def _complete(rows: Gallery, numbers: IntArray, index: Index) -> Gallery:
-    """Rows with every column that an index keeps, so that all shards have the same ones."""
-    blank = {name: np.full(len(rows), getattr(rows.meta, name, ""), object) for name in LABELS}
-    return replace(
-        rows,
-        meta=index.meta,
-        labels={**blank, **rows.labels},
-        s2=cells.from_latlon(rows.lat, rows.lon) if rows.s2 is None else rows.s2,
-        phash=np.zeros(len(rows), np.uint64) if rows.phash is None else rows.phash,
-        numbers=numbers,
-    )
 
 
 def _holder(folder: Path) -> str:
