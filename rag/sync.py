@@ -20,9 +20,10 @@ import numpy as np
 
 from gaea.errors import GalleryError
 from gaea.rag.backends import Place, Record, place_of
+from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.files import unwritable
 from gaea.rag.gallery import Gallery
-from gaea.rag.manifest import EncoderIdentity, Shard
+from gaea.rag.manifest import Shard
 from gaea.rag.store import IntArray, MemoryStore, Progress, Store, StoreLostError, batches
 
 T = TypeVar("T")

@@ -491,8 +491,8 @@ def test_milvus_says_how_many_neighbours_it_lists(tmp_path, monkeypatch):
 
 
 def test_a_server_follows_an_index_and_two_indexes_stay_apart(server, tmp_path):
+    from gaea.rag.encoders import EncoderIdentity
     from gaea.rag.index import Index
-    from gaea.rag.manifest import EncoderIdentity
     from gaea.rag.sync import open_index_store
 
     indexes = []

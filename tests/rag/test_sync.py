@@ -9,9 +9,9 @@ import pytest
 
 from gaea.errors import GalleryError, InputError
 from gaea.rag.backends import RECORD_FILE, Place
+from gaea.rag.encoders import EncoderIdentity
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.rag.index import Index
-from gaea.rag.manifest import EncoderIdentity
 from gaea.rag.store import Store
 from gaea.rag.sync import open_index_store
 
