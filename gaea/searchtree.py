@@ -182,7 +182,7 @@ class Tree:
     def _ask(self, paths: IntArray) -> None:
         n, length = paths.shape
         choices = geotokens.VOCAB_SIZES[length]
-        before = np.array([self._log_p(path) for path in paths])
+        before = self._log_p(paths)
         raw = np.asarray(self._score(paths), np.float64)
         self.calls += 1
         self.scored += n
@@ -190,13 +190,16 @@ class Tree:
         self._children.append((geotokens.decode(children(paths)), (before[:, None] + step).ravel()))
         self._opened.update(zip(_keys(paths), zip(before.tolist(), step, strict=True), strict=True))
 
-    def _log_p(self, path: IntArray) -> float:
-        if not len(path):
-            return 0.0
-        parent = self._opened.get(_keys(path[None, :-1])[0])
-        if parent is None:
-            raise InputError(f"path {path.tolist()} cannot be opened before its parent")
-        return parent[0] + float(parent[1][path[-1]])
+    def _log_p(self, paths: IntArray) -> FloatArray:
+        if not paths.shape[1]:
+            return np.zeros(len(paths))
+        parents = _keys(paths[:, :-1])
+        missing = [row for row, parent in enumerate(parents) if parent not in self._opened]
+        if missing:
+            raise InputError(f"path {paths[missing[0]].tolist()} cannot be opened before its parent")
+        last = paths[:, -1].tolist()
+        found = [self._opened[parent] for parent in parents]
+        return np.array([log_p + step[symbol] for (log_p, step), symbol in zip(found, last, strict=True)])
 
 
 def children(paths: IntArray) -> IntArray:
