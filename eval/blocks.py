@@ -39,17 +39,18 @@ def even_crops(imagery: Imagery, part: Part, count: int, config: CropConfig, rng
     open_blocks = [(int(row), int(column)) for row, column in rng.permutation(addresses)]
     cases: list[Case] = []
     while len(cases) < count:
-        yielding = []
+        given: list[tuple[int, int]] = []
         for block in open_blocks:
             case = _crop(imagery, part, block, config, rng)
             if case is not None:
                 cases.append(case)
-                yielding.append(block)
+                given.append(block)
             if len(cases) == count:
                 return cases
-        if not yielding:
+        if not given:
             raise InputError(f"{imagery.name} holds no view of {config.width_km} km in blocks for {part.name.lower()}")
-        open_blocks = yielding
+        # A block that gave nothing in the first round is not asked again; later failures are bad luck.
+        open_blocks = given if len(given) == len(cases) else open_blocks
     return cases
 
 
