@@ -34,12 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     retrieval.add_argument(
         "--out", type=Path, default=Path("runs/eval/retrieval.json"), help="JSON; a .md lies beside it"
     )
+    spoken = commands.add_parser("spoken", help="what is read out of real answers of vision-language models")
+    spoken.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds reference/")
+    spoken.add_argument("--beliefs", type=int, default=0, help="answers per model that are scored as beliefs too")
+    spoken.add_argument("--seed", type=int, default=0)
     report = commands.add_parser("report", help="print a report as Markdown tables")
     report.add_argument("file", type=Path, help="JSON that an examination wrote")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        {"orbit": _orbit, "retrieval": _retrieval, "report": _report}[options.command](options)
+        {"orbit": _orbit, "retrieval": _retrieval, "spoken": _spoken, "report": _report}[options.command](options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -79,6 +83,14 @@ def _retrieval(options: argparse.Namespace) -> None:
 
     exam = RetrievalExam(duplicate_similarity=options.duplicate_similarity, asked=options.questions, seed=options.seed)
     run(Plan(options.data, options.cache, options.count, options.limit), exam, options.out)
+
+
+def _spoken(options: argparse.Namespace) -> None:
+    import json
+
+    from gaea.eval.spoken import examine
+
+    print(json.dumps(examine(options.data, options.beliefs, options.seed), indent=2))  # noqa: T201 - this is the edge
 
 
 def _report(options: argparse.Namespace) -> None:

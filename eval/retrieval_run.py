@@ -8,7 +8,7 @@ import inspect
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from gaea.eval import orbit, retold, worlds
 from gaea.eval.metrics import CONTRACT
 from gaea.eval.retrieval import RetrievalExam, examine
 from gaea.eval.retrieval_report import markdown
-from gaea.eval.worlds import World
+from gaea.eval.worlds import Query, World
 from gaea.finetune.imagery import open_imagery
 from gaea.finetune.splits import Part
 from gaea.rag.memory import GalleryMemory
@@ -77,13 +77,21 @@ def run(plan: Plan, exam: RetrievalExam, out: Path) -> dict[str, Any]:
     }
     for name, make in _worlds(plan, memory, exam.seed):
         logger.info("%s", name)
-        report["worlds"][name] = {"note": NOTES[name], **examine(assistant, make(), exam)}
+        report["worlds"][name] = {"note": NOTES[name], **examine(assistant, make(), exam, _counted)}
         orbit.save(report, out)
         out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
         logger.info("%s: %.0f s, wrote %s", name, report["worlds"][name]["seconds"], out)
     if not report["worlds"]:
         raise InputError(f"{plan.data} holds neither bluemarble.mbtiles nor photos/travel_photos: name it with --data")
     return report
+
+
+def _counted(queries: Iterable[Query]) -> Iterator[Query]:
+    """The same queries, with a word about how far it has come."""
+    for done, query in enumerate(queries):
+        if done and done % 20 == 0:
+            logger.info("%d pictures", done)
+        yield query
 
 
 def _worlds(plan: Plan, memory: GalleryMemory, seed: int) -> Iterator[tuple[str, Callable[[], World]]]:

@@ -151,14 +151,18 @@ def same_place(lat: np.ndarray, lon: np.ndarray, titles: Sequence[str], hashes: 
     Two photographs are of one place when they were taken within 25 km of each other (a city and its outskirts), bear
     the same title, or are the same picture by perceptual hash; and so are the friends of friends.
     """
-    from scipy.sparse.csgraph import connected_components
-
     joined = great_circle_km(lat[:, None], lon[:, None], lat, lon) <= SAME_PLACE_KM
     named = np.array([title.casefold().strip() for title in titles])
     joined |= (named[:, None] == named) & (named != "")
     codes = np.array(hashes, np.uint64)
     joined |= np.bitwise_count(codes[:, None] ^ codes) <= SAME_PICTURE_BITS
-    return np.asarray(connected_components(joined, directed=False)[1])
+    group = np.arange(len(lat))
+    while True:
+        # Everybody takes the lowest number among its friends, until nobody has a lower one to take.
+        lowest = np.where(joined, group, len(group)).min(axis=1)
+        if (lowest == group).all():
+            return group
+        group = lowest
 
 
 def _encoded(encoder: Encoder, images: Sequence[Image.Image], batch: int = 32) -> np.ndarray:
