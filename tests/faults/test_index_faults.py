@@ -319,7 +319,8 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("mounting a small disk takes root and a kernel that lets it")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    # Lazily, so that a test that fails with a file open leaves no disk behind.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(folder, leave):
