@@ -1,7 +1,7 @@
 """The whole story on one page: a photo is opened, placed on the map, and talked about.
 
-photo ── memory ──> neighbours ──┐
-   └──── engine ──> S2 symbols ──┴──> belief ──> place, area, evidence ──> briefing ──> words
+photo ── memory ──> neighbours ────────┐
+   └─ engine ──> S2 symbols or words ──┴──> belief ──> place, area, evidence ──> briefing ──> words
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ from gaea.engine import Engine
 from gaea.errors import InputError
 from gaea.findings import EvidenceKind
 from gaea.locate.neighbours import Neighbour, NeighbourLocator, Neighbours
+from gaea.locate.text import belief_from_text
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
+from gaea.spoken import read
 
 SHOWN_SIMILAR, SHOWN_DISSIMILAR = 5, 2
+LOCATING_TOKENS = 320
+"""Room for five places in JSON, and some words around them."""
 
 
 class Memory(Protocol):
@@ -140,21 +144,35 @@ class Chat:
                 messages = prompts.locate(prompts.neighbour_tokens(self.neighbours.similar))
                 score = self._with.engine.scorer(messages, self._sight)
                 found["tokens"] = search(score, SearchConfig(temperature=trust.token_temperature))
+        else:
+            with self._timed("text"):
+                messages = prompts.locate_in_words()
+                said = read(self._with.engine.complete(messages, self._sight, max_new_tokens=LOCATING_TOKENS))
+                if said.candidates:  # else it knows nothing, which moves nobody
+                    found["text"] = belief_from_text([said])
         return found
 
     @cached_property
     def pooled(self) -> Belief:
         """What the locators believe together, whatever the photo shows."""
-        if not self.beliefs:
-            return Belief.uniform()
-        weights = dict(zip(("neighbours", "tokens"), self._with.calibration.weights, strict=True))
-        pooled = fuse(list(self.beliefs.values()), [weights[name] for name in self.beliefs])
-        return calibrate(pooled, self._with.calibration.temperature)
+        return self._pool(self.beliefs)
 
     @cached_property
     def belief(self) -> Belief:
-        """The pooled belief; even over the Earth for a photo of another world, of which the locators know nothing."""
-        return self.pooled if self.familiar else Belief.uniform()
+        """The pooled belief.
+
+        Of a photo of another world the gallery, and a model trained on it, know nothing. A model that answers in words
+        was trained elsewhere and is still heard; without one the belief is even over the Earth.
+        """
+        return self.pooled if self.familiar else self._pool({k: v for k, v in self.beliefs.items() if k == "text"})
+
+    def _pool(self, beliefs: dict[str, Belief]) -> Belief:
+        if not beliefs:
+            return Belief.uniform()
+        trust = self._with.calibration
+        weights = {**dict(zip(("neighbours", "tokens"), trust.weights, strict=True)), "text": trust.text_weight}
+        pooled = fuse(list(beliefs.values()), [weights[name] for name in beliefs])
+        return calibrate(pooled, trust.temperature)
 
     @cached_property
     def finding(self) -> Finding:
@@ -169,17 +187,22 @@ class Chat:
     def _sight(self) -> Any:
         return self._with.engine.see(self._image)
 
+    @property
+    def _worded(self) -> bool:
+        """Whether the model named a place in words."""
+        return "text" in self.beliefs
+
     def _find(self, *, guess: bool) -> Finding:
         belief = self.pooled if guess else self.belief
         with self._timed("describe"):
             return find(
                 belief,
-                self.neighbours,
+                self.neighbours if self.familiar or not self._worded else Neighbours(),
                 self.photo,
                 self._with.calibration,
                 provenance={**self._with.provenance, "photo_sha256": self.photo.sha256},
                 guess=guess,
-                familiar=self.familiar,
+                familiar=self.familiar or self._worded,
             )
 
     @contextmanager

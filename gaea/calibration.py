@@ -25,6 +25,7 @@ class Calibration:
         neighbours: Kernel density of the retrieved neighbours.
         token_temperature: Divides the log-probabilities of S2 symbols.
         weights: Exponents of (neighbours, tokens) in the log-linear pool.
+        text_weight: Exponent, in that pool, of what a model without S2 symbols says in words.
         temperature: Of the pooled belief.
         region_mass: Nominal mass at which a region covered 50 and 90 % of the validation places.
         strange: Largest strangeness (see the encoder) of a picture that may belong to the gallery's world; beyond it
@@ -39,6 +40,7 @@ class Calibration:
     region_mass: tuple[float, float] = (0.5, 0.9)
     strange: float = 1e9
     abstain_radius_km: float = 1500.0
+    text_weight: float = 1.0
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -183,13 +183,17 @@ _LINK = re.compile(
 )
 
 
+def _before(text: str, start: int) -> str:
+    """What is written before a pair: some words, or, in a table, the lines up to its heading."""
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    return text[max(0, start - (2000 if line.lstrip().startswith("|") else 80)) : start]
+
+
 def _turned(text: str, start: int) -> bool:
     """Whether a heading before an unlabelled pair puts the longitude first."""
-    before = text[max(0, start - 70) : start]
+    before = _before(text, start)
     if _GEOJSON.search(before):
         return True
-    if text.rfind("\n", 0, start) >= 0 and text[text.rfind("\n", 0, start) + 1 : start].lstrip().startswith("|"):
-        before = text[max(0, start - 2000) : start]  # a table: its heading is some lines above
     turned = [m.end() for m in _TURNED.finditer(before)]
     straight = [m.end() for m in _STRAIGHT.finditer(before)]
     return bool(turned) and turned[-1] > (straight[-1] if straight else -1)
@@ -205,14 +209,19 @@ def _meant(text: str, first: _Angle, second: _Angle) -> bool:
     written = text[start:end]
     if "," in written.replace(", ", " ").replace(between, " ", 1) and 3 in (first.decimals, second.decimals):
         return False  # 3,145 people
-    cued = bool(_CUE.search(text[max(0, start - 80) : start])) or text.strip(" \n()[]`*.") == written.strip(" ()")
+    cued = bool(_CUE.search(_before(text, start))) or text.strip(" \n()[]`*.") == written.strip(" ()")
     return fewest >= 3 or (fewest >= 1 and cued) or (fewest >= 2 and text[max(0, start - 1) : start] in ("(", "["))
 
 
 def _paired(text: str, first: _Angle, second: _Angle) -> Coordinates | None:
     between = text[first.span[1] : second.span[0]]
     axes = (first.axis, second.axis)
-    if len(between) > GAP or (axes[0] and axes[0] == axes[1]):
+    # A bare number in front of a label is not its partner: {"score": 0.6}, {"lat": 46.2, ...
+    if (
+        len(between) > GAP
+        or (axes[0] and axes[0] == axes[1])
+        or (second.labelled and not (first.axis or first.problem))
+    ):
         return None
     # Labelled ones may have other fields of a JSON object between them.
     if not (first.labelled and second.labelled) and not _BETWEEN.fullmatch(between):

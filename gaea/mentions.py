@@ -37,6 +37,7 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"\b(?:an?|this|that|these|those|its|their|his|her|my|your)\s+[\"“*_]{0,3}\Z", re.IGNORECASE)
+_NOT_USA = re.compile(r"\b(?:Latin|Central|Spanish|Meso)[\s-]\Z")
 _SENTENCE_START = re.compile(r"(?:\A|[.!?:;]|\n)[\s\d.)*_#>\"“-]{0,8}\Z")
 _LIST_MARK = re.compile(r"(?:\A|\n)\s{0,4}(?:[-*•]|\d{1,2}[.)])\s{1,3}[*_]{0,3}\Z")
 _AFTER_LIST = re.compile(r"[*_]{0,3}\s{0,2}(?:$|\n|[(:–—-]\s?\(?\d{1,3}(?:\.\d+)?\s?%|\d{1,3}\s?%)")
@@ -138,7 +139,7 @@ def _meant(text: str, name: _Name, lower: frozenset[str], *, qualified: bool, li
     following = _WORD.match(text, min(name.end + 1, len(text)))
     if following and text[name.end] in " -" and following[0].lower().rstrip(".") in _STREETS:
         return False
-    if _ARTICLE.search(before):
+    if _ARTICLE.search(before) or (written == "America" and _NOT_USA.search(before)):
         return False
     if qualified or is_wide(written) or name.words > 1:
         return True

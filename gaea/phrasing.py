@@ -25,14 +25,15 @@ _FIRM = re.compile(
     |don['’]t\sknow|cannot\s(?:be\s)?(?:determined?|identif|locate|provide|tell|say))""",
     re.IGNORECASE | re.VERBOSE,
 )
+_NO_CANDIDATES = re.compile(r'"candidates"\s{0,3}:\s{0,3}\[\s{0,3}\]')
 COMMITMENT = re.compile(
     r"""\b(?:best|final|educated|my|plausible|reasonable|rough|broad|general|likely)\s(?:\w{1,12}\s)?(?:guess|answer|estimate)
     |\bmost\s(?:likely|probable|probably)\b|\bif\si\shad\sto\b|\bi(?:\s|['’]d\s|['’]ll\s|\swould\s|\swill\s)(?:guess|say|think|believe|estimate|bet)\b
-    |\bin\sconclusion\b|\bfinal\slocation\b|\bthis\sis\s(?:in|likely|probably)\b|\b(?:location|place|answer|guess)[*_"']{0,3}\s?(?::|is\b)""",
+    |\bin\sconclusion\b|\bfinal\slocation\b|\bthis\sis\s(?:in|likely|probably)\b|\b(?:location|place|answer|guess)[*_]{0,3}\s?(?::|is\b)""",
     re.IGNORECASE | re.VERBOSE,
 )
 EXAMPLE = re.compile(
-    r"\b(?:for\sexample|e\.g\.|for\sinstance|such\sas|examples?|including|anywhere|could\sbe\sany|common\s(?:in|to)|typical\s(?:of|in)"
+    r"\b(?:for\sexample|e\.g\.|for\sinstance|such\sas|examples?|includ(?:e|es|ing)|anywhere|could\sbe\sany|common\s(?:in|to)|typical\s(?:of|in)"
     r"|reminiscent|similar\sto|unlike|style|influence|not\s(?:in|from)|rather\sthan|ruled?\sout|instead\sof)\b",
     re.IGNORECASE,
 )
@@ -47,7 +48,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 def declines(text: str, committed: bool) -> bool:
     """Whether a text without coordinates or fields declines: firmly anywhere, or softly and without committing."""
-    return bool(_FIRM.search(text)) or (not committed and bool(REFUSAL.search(text)))
+    return bool(_FIRM.search(text) or _NO_CANDIDATES.search(text)) or (not committed and bool(REFUSAL.search(text)))
 
 
 # ── weights ─────────────────────────────────────────────────────────────────
@@ -61,6 +62,8 @@ _SHARE = re.compile(
 
 def _share(text: str, span: tuple[int, int], after: int, before: int) -> float | None:
     """The share stated for a candidate: in the text up to the next one, or on its own line in front of it."""
+    if after < len(text):  # what stands in front of the next one on its line is said of that one
+        after = max(text.rfind("\n", span[1], after), span[1]) if "\n" in text[span[1] : after] else after
     behind = text[span[1] : min(after, span[1] + 200)]
     ahead = text[max(before, text.rfind("\n", 0, span[0]) + 1, span[0] - 40) : span[0]]
     match = _SHARE.search(behind) or _SHARE.search(ahead)

@@ -28,6 +28,9 @@ Kind: TypeAlias = Literal["coordinates", "cell", "city", "region", "country", "s
 MOST_CHARACTERS = 20_000
 """Of a longer text only the end is read, where the answer stands."""
 
+MOST_COMMITMENTS = 12
+"""So many phrases that commit, from the end, are looked at for a place."""
+
 FAR_KM = 100.0
 """Coordinates that lie farther than this from the edge of the place named beside them contradict it."""
 
@@ -170,7 +173,7 @@ def _contradiction(text: str, candidates: Sequence[Candidate]) -> str:
 
 def _committed(text: str) -> tuple[int, int] | None:
     """The part of a text behind its last commitment that names a place; to the end of the paragraph and its list."""
-    for match in reversed(list(COMMITMENT.finditer(text))):
+    for match in reversed(list(COMMITMENT.finditer(text))[-MOST_COMMITMENTS:]):
         start = max(text.rfind(".", 0, match.start()), text.rfind("\n", 0, match.start())) + 1
         end = text.find("\n\n", match.end())
         colon = text[match.end() : end].rstrip(" *_").endswith(":") if end >= 0 else False
