@@ -12,7 +12,7 @@ from typing import Any
 
 from gaea.errors import InputError
 from gaea.rag.files import write_atomically
-from gaea.rag.store import Store
+from gaea.rag.store import Store, StoreLostError
 
 BACKENDS = ("memory", "chroma", "chroma-server", "milvus")
 RECORD_FILE = "store.json"
@@ -68,19 +68,24 @@ class Place:
             StoreLostError: What is there cannot be used.
             GalleryError: It cannot be reached.
         """
+        files = self.folder / (record.name if self.backend == "chroma" else f"{record.name}.db")
+        # Opened again within a process that still reads it, a deleted store would seem to be there.
+        if record.shards and not self.address and not files.exists():
+            raise StoreLostError(f"vector store {files} was deleted")
         if self.backend == "chroma":
             from gaea.rag.chroma import ChromaStore
 
-            return ChromaStore(self.folder / record.name, record.dim)
+            return ChromaStore(files, record.dim)
         if self.backend == "chroma-server":
             from gaea.rag.chroma_server import ChromaServerStore
 
             return ChromaServerStore(self.address, record.dim, collection=record.name)
         from gaea.rag.milvus import MilvusStore
 
-        uri = self.address or str(self.folder / f"{record.name}.db")
         # Milvus takes no hyphens in names.
-        return MilvusStore(uri, record.dim, token=self.token, collection=record.name.replace("-", "_"))
+        return MilvusStore(
+            self.address or files, record.dim, token=self.token, collection=record.name.replace("-", "_")
+        )
 
     def discard(self, record: Record | None) -> None:
         """Throw away what was there; what another process still reads lives on for it until it closes."""

@@ -53,12 +53,14 @@ class ChromaRows:
         self.dim = dim
         self._client: Any = self._asked(connect)
         self._collection: Any = self._asked(
-            lambda: self._client.get_or_create_collection(
-                collection, configuration={"hnsw": HNSW}, embedding_function=None
-            )
+            self._client.get_or_create_collection,
+            name=collection,
+            configuration={"hnsw": HNSW},
+            embedding_function=None,
         )
         # Known from the first added row on.
-        held = self._asked(lambda: self._client.get_collection(collection, embedding_function=None)._model.dimension)
+        found = self._asked(self._client.get_collection, name=collection, embedding_function=None)
+        held = found._model.dimension
         if held not in {None, dim}:
             self.close()
             raise GalleryError(
@@ -76,10 +78,10 @@ class ChromaRows:
         """What to tell of a fault that Chroma raised."""
         raise NotImplementedError
 
-    def _asked(self, call: Callable[[], Any]) -> Any:
+    def _asked(self, call: Callable[..., Any], **arguments: Any) -> Any:
         # Chroma's Rust core raises its own kinds, a bare panic among them, and the HTTP client a dozen others.
         try:
-            return call()
+            return call(**arguments)
         except Exception as error:
             raise self._fault(error) from error
 
@@ -87,14 +89,14 @@ class ChromaRows:
         """See :meth:`Store.add`. Chroma itself passes over an id that is there already, without a word."""
         new_ids, rows = checked_rows(ids, embeddings, self.dim)
         for names in _named(new_ids):
-            taken = self._asked(lambda names=names: self._collection.get(ids=names, include=[]))["ids"]
+            taken = self._asked(self._collection.get, ids=names, include=[])["ids"]
             refuse_taken(np.array(taken, dtype=np.int64))
         self._append(new_ids, rows)
 
     def _append(self, ids: IntArray, rows: Float32Array) -> None:
         for start, names in zip(range(0, len(ids), _BATCH), _named(ids), strict=True):
             part = rows[start : start + _BATCH]
-            self._asked(lambda names=names, part=part: self._collection.add(ids=names, embeddings=part))
+            self._asked(self._collection.add, ids=names, embeddings=part)
             self._count += len(names)
 
     def query(self, embeddings: ArrayLike, k: int) -> tuple[IntArray, Float32Array]:
@@ -102,9 +104,7 @@ class ChromaRows:
         queries, k = checked_queries(embeddings, self.dim, k, self._count)
         if not k or not len(queries):
             return np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-        found = self._asked(
-            lambda: self._collection.query(query_embeddings=queries, n_results=k, include=["distances"])
-        )
+        found = self._asked(self._collection.query, query_embeddings=queries, n_results=k, include=["distances"])
         if (fewest := min(map(len, found["ids"]))) < k:
             raise StoreLostError(
                 f"{self._where} gave {fewest} of {k} rows: it is damaged, or another process has changed it; "
@@ -116,14 +116,14 @@ class ChromaRows:
     def remove(self, ids: Sequence[int] | IntArray) -> None:
         """See :meth:`Store.remove`."""
         for names in _named(np.asarray(ids, np.int64)):
-            self._asked(lambda names=names: self._collection.delete(ids=names))
+            self._asked(self._collection.delete, ids=names)
         self._count = self._counted()
 
     def ids(self) -> IntArray:
         """See :meth:`Store.ids`."""
         pages = [np.zeros(0, np.int64)]
         for start in range(0, self._counted(), _PAGE):
-            page = self._asked(lambda start=start: self._collection.get(include=[], limit=_PAGE, offset=start))
+            page = self._asked(self._collection.get, include=[], limit=_PAGE, offset=start)
             pages.append(np.array(page["ids"], dtype=np.int64))
         return np.sort(np.concatenate(pages))
 

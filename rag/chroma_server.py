@@ -64,7 +64,7 @@ class ChromaServerStore(ChromaRows):
     def drop(self) -> None:
         """Delete the collection, if it is still there; the store is not used afterwards."""
         if any(found.name == self._name for found in self._asked(self._client.list_collections)):
-            self._asked(lambda: self._client.delete_collection(self._name))
+            self._asked(self._client.delete_collection, name=self._name)
 
     def close(self) -> None:
         """See :meth:`Store.close`."""

@@ -55,7 +55,7 @@ class MilvusStore:
         self._options = {"collection_name": collection, "timeout": timeout_s}
         if self._lite:
             self._check_lite()
-        self._client: Any = self._asked(lambda: _client(self.uri, token, timeout_s))
+        self._client: Any = self._asked(_client, uri=self.uri, token=token, timeout_s=timeout_s)
         self._closed = False
         if self._lite:
             _lite_users[str(Path(self.uri).absolute())] += 1
@@ -74,16 +74,16 @@ class MilvusStore:
             raise GalleryError(f"Milvus Lite file {self.uri} cannot be made: {error.strerror or error}") from error
 
     def _open(self) -> None:
-        if not self._asked(lambda: self._client.has_collection(**self._options)):
+        if not self._asked(self._client.has_collection, **self._options):
             self._asked(self._create)
-        fields = self._asked(lambda: self._client.describe_collection(**self._options))["fields"]
+        fields = self._asked(self._client.describe_collection, **self._options)["fields"]
         held = next((field["params"].get("dim") for field in fields if field["name"] == "embedding"), None)
         if held is None or int(held) != self.dim:
             raise GalleryError(
                 f"collection {self._name!r} of {self._where} holds {held}-d vectors, expected {self.dim}-d: "
                 "name another collection, or drop that one"
             )
-        self._asked(lambda: self._client.load_collection(**self._options))
+        self._asked(self._client.load_collection, **self._options)
         self._count = self._counted()
 
     def _create(self) -> None:
@@ -100,10 +100,10 @@ class MilvusStore:
     def _where(self) -> str:
         return f"Milvus {'Lite file ' if self._lite else ''}{self.uri}"
 
-    def _asked(self, call: Callable[[], Any]) -> Any:
+    def _asked(self, call: Callable[..., Any], **arguments: Any) -> Any:
         try:
             with _no_logging():
-                return call()
+                return call(**arguments)
         except ImportError as error:
             raise MissingDependencyError(
                 "Milvus needs packages that are not installed: pip install 'gaea-geo[milvus]'"
@@ -130,12 +130,12 @@ class MilvusStore:
         """See :meth:`Store.add`. Milvus itself would keep both rows of an id."""
         new_ids, rows = checked_rows(ids, embeddings, self.dim)
         for part in self._parts(new_ids):
-            taken = self._asked(lambda part=part: self._client.get(ids=part, output_fields=["row"], **self._options))
+            taken = self._asked(self._client.get, ids=part, output_fields=["row"], **self._options)
             refuse_taken(np.array([found["row"] for found in taken], dtype=np.int64))
         start = 0
         for part in self._parts(new_ids):
             data = [{"row": row, "embedding": rows[start + index]} for index, row in enumerate(part)]
-            self._asked(lambda data=data: self._client.insert(data=data, **self._options))
+            self._asked(self._client.insert, data=data, **self._options)
             start += len(part)
             self._count += len(part)
 
@@ -158,14 +158,12 @@ class MilvusStore:
 
     def _search(self, queries: Float32Array, k: int) -> Any:
         beam = {"metric_type": "COSINE", "params": {"ef": max(_EF, k)}}
-        return self._asked(
-            lambda: self._client.search(data=queries, limit=k, search_params=beam, **_FIELDS, **self._options)
-        )
+        return self._asked(self._client.search, data=queries, limit=k, search_params=beam, **_FIELDS, **self._options)
 
     def remove(self, ids: Sequence[int] | IntArray) -> None:
         """See :meth:`Store.remove`."""
         for part in self._parts(np.asarray(ids, np.int64)):
-            self._asked(lambda part=part: self._client.delete(ids=part, **self._options))
+            self._asked(self._client.delete, ids=part, **self._options)
         self._count = self._counted()
 
     def ids(self) -> IntArray:
@@ -188,7 +186,7 @@ class MilvusStore:
         return self._count
 
     def _counted(self) -> int:
-        found = self._asked(lambda: self._client.query(filter="", output_fields=["count(*)"], **self._options))
+        found = self._asked(self._client.query, filter="", output_fields=["count(*)"], **self._options)
         return int(found[0]["count(*)"])
 
     def _parts(self, ids: IntArray) -> Iterator[list[int]]:
@@ -199,7 +197,7 @@ class MilvusStore:
 
     def drop(self) -> None:
         """Delete the collection, if it is still there; the store is not used afterwards."""
-        self._asked(lambda: self._client.drop_collection(**self._options))
+        self._asked(self._client.drop_collection, **self._options)
 
     def close(self) -> None:
         """See :meth:`Store.close`; a Milvus Lite file is free for another process afterwards."""

@@ -133,9 +133,8 @@ def _fits(place: Place, record: Record, index: ShardedIndex) -> bool:
 
 def _in_line(place: Place, index: ShardedIndex, progress: Progress | None) -> Store:
     """The store, brought in line; the caller holds the lock."""
-    store, record = _opened(place, index)
+    store, record, held = _opened(place, index)
     try:
-        held = _known_ids(index, store, record)
         place.write(record := replace(record, whole=False))
         if held is not None:
             held, record = _tidied(index, store, held, record)
@@ -155,17 +154,20 @@ def _in_line(place: Place, index: ShardedIndex, progress: Progress | None) -> St
     )
 
 
-def _opened(place: Place, index: ShardedIndex) -> tuple[Store, Record]:
-    """The store as it was left, or an empty one."""
+def _opened(place: Place, index: ShardedIndex) -> tuple[Store, Record, IntArray | None]:
+    """The store as it was left, or an empty one; its record, and the ids in it where they have to be known."""
     record = place.read()
     if record is not None and _fits(place, record, index):
-        with contextlib.suppress(StoreLostError):
-            return place.open(record), record
+        with contextlib.suppress(StoreLostError), contextlib.ExitStack() as stack:
+            store = stack.enter_context(contextlib.closing(place.open(record)))
+            held = _known_ids(index, store, record)
+            stack.pop_all()
+            return store, record, held
     place.discard(record)
     encoder, name = index.encoder, f"rows-{secrets.token_hex(8)}"
     record = Record(name, encoder.fingerprint, encoder.dim, place.settings, whole=True, shards={})
     place.write(record)
-    return place.open(record), record
+    return place.open(record), record, None
 
 
 def _known_ids(index: ShardedIndex, store: Store, record: Record) -> IntArray | None:

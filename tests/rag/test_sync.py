@@ -174,6 +174,23 @@ def test_a_store_deleted_under_a_running_reader(index, opened, backend):
     check(opened(index, backend), index)
 
 
+def test_a_reader_stays_at_what_it_opened_while_another_process_changes_the_store(index, opened):
+    reader, gallery = opened(index, "chroma"), index.gallery
+    before = reader.query(gallery.embeddings[:5], 300)[0]
+    add(Index.open(index.folder), 40, seed=6)
+    with Index.open(index.folder).writer() as writer:
+        writer.remove(range(250))
+    code = (
+        "import sys; from gaea.rag.index import Index; from gaea.rag.sync import open_index_store\n"
+        "store = open_index_store(Index.open(sys.argv[1]), 'chroma'); print(store.count()); store.close()\n"
+    )
+    other = subprocess.run([sys.executable, "-c", code, str(index.folder)], capture_output=True, text=True, check=False)
+    assert other.stdout == "90\n", other.stderr
+    after = reader.query(gallery.embeddings[:5], 300)[0]
+    assert np.array_equal(after, before)
+    assert len(gallery.positions(after)) == 5
+
+
 @pytest.mark.parametrize("damage", ["chroma.sqlite3", RECORD_FILE])
 def test_a_damaged_store_is_rebuilt(index, opened, damage):
     opened(index, "chroma").close()
