@@ -25,7 +25,7 @@ from gaea.rag.buildreport import (
     Embed,
     Progress,
 )
-from gaea.rag.coordinates import check
+from gaea.rag.coordinates import check, survey
 from gaea.rag.duplicates import Duplicate, DuplicateFinder
 from gaea.rag.encoder import Encoder
 from gaea.rag.encoders import EncoderIdentity
@@ -95,6 +95,7 @@ class _Run:
         self._total, self._done = source.count(), 0
         self._known = _keys(self._index, source.name)
         self._listed: set[str] = set()
+        self._places: list[tuple[float | None, float | None]] = []
         self._finder = DuplicateFinder(self._index, config.duplicates)
         self._rejected = Rejected(self._index.folder / REJECTED_FILE)
         self._pending: list[Embedded] = []
@@ -105,6 +106,7 @@ class _Run:
     def wanted(self) -> Iterator[Item]:
         """The source's items that are not there yet and lie somewhere; the embedder reads ahead of :meth:`take`."""
         for item in self._source.items():
+            self._places.append((item.lat, item.lon))
             if item.key in self._listed:
                 # The row or line of its first mention stands.
                 self._reasons[LISTED_TWICE] += 1
@@ -114,7 +116,7 @@ class _Run:
                 self._rejected.forget(self._source.name, item.key)
                 self._tick()
             elif reason := check(item.lat, item.lon) or ("" if storable(item.key) else "name is not UTF-8"):
-                self._refuse(item, reason, reason)
+                self._refuse(item, reason, "; ".join([reason, *map(str, item.extra.get("problems", ()))]))
                 self._tick()
             else:
                 self._listed.add(item.key)
@@ -153,6 +155,7 @@ class _Run:
             near_count=self._near_count,
             near=tuple(self._near),
             commits=self._commits,
+            suspicions=survey(*zip(*self._places, strict=True)).suspicions if self._places else (),
             seconds=time.monotonic() - self._begun,
             rows=len(self._index),
         )

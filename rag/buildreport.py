@@ -56,6 +56,7 @@ class BuildReport:
         near_count: New rows that show what an earlier row shows.
         near: The first thousand of them: key, and what it repeats.
         commits: How many.
+        suspicions: What looks wrong with the coordinates as a whole, such as latitude and longitude exchanged.
         seconds: How long it took.
         rows: In the index now.
     """
@@ -68,6 +69,7 @@ class BuildReport:
     near_count: int
     near: tuple[tuple[str, Duplicate], ...]
     commits: int
+    suspicions: tuple[str, ...]
     seconds: float
     rows: int
 

@@ -29,13 +29,16 @@ _VERBS = {
     "rebuild": "merge small shards, drop damaged ones, and build the vector store anew",
     "calibrate": "learn from an index's own rows how far its answers can be trusted",
     "export": "write all rows as one .parquet, .geojson or .csv",
+    "recover": "make the manifest anew from the shards, where it was lost or damaged",
     "remove": "remove rows, by source, key, licence, country, region, box or number",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verbs and their arguments."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=type(parser))
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="VERB", parser_class=type(parser), help="what to do with the index"
+    )
     added = {name: verbs.add_parser(name, help=told, description=_sentence(told)) for name, told in _VERBS.items()}
     for name, verb in added.items():
         verb.add_argument("index", metavar="INDEX", help="folder of the index")
@@ -56,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KM",
         help="what counts as a place not in the index (default: 50)",
     )
+    added["recover"].add_argument("--encoder", metavar="ENCODER", default="nano", help=_ENCODER_HELP)
     added["export"].add_argument("file", metavar="FILE", help=".parquet, .geojson or .csv")
     _add_filter(added["remove"])
     for name in ("query", "rebuild", "calibrate"):

@@ -28,6 +28,7 @@ def built(report: BuildReport) -> str:
     lines += [f"  refused          {n:,} {reason}" for reason, n in report.rejected.items()]
     if report.rejected:
         lines.append("  the list         rejected.jsonl in the index")
+    lines += [f"  look again       {suspicion}" for suspicion in report.suspicions]
     if report.near_count:
         lines.append(f"  same picture     {report.near_count:,} that an earlier row shows, for example:")
         lines += [f"                   {key} · {duplicate}" for key, duplicate in report.near[:3]]

@@ -136,6 +136,18 @@ def export(args: argparse.Namespace, write: Write) -> int:
     return 0
 
 
+def recover(args: argparse.Namespace, write: Write) -> int:
+    """``gaea index recover``."""
+    from gaea.rag.encoders import EncoderIdentity, load_encoder
+    from gaea.rag.recover import recover as restore
+
+    index, left_out = restore(args.index, EncoderIdentity.of(load_encoder(_settled(args.encoder))))
+    for line in left_out:
+        write(f"left out: {line}")
+    write(f"{args.index} is an index again: {len(index):,} rows in {len(index.shards)} shards")
+    return 0
+
+
 def remove(args: argparse.Namespace, write: Write) -> int:
     """``gaea index remove``."""
     which = row_filter(args)

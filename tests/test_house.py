@@ -32,10 +32,14 @@ def in_a_process(program: str) -> str:
     return done.stdout.strip()
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    actions = cli.parser()._actions
-    (subparsers,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
-    return dict(subparsers.choices)
+def commands(root: argparse.ArgumentParser | None = None, before: str = "") -> dict[str, argparse.ArgumentParser]:
+    """Every command by its words: ``ask``, ``index``, ``index build``."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in (root or cli.parser())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                found |= {before + name: command, **commands(command, f"{before}{name} ")}
+    return found
 
 
 def documented_commands(text: str) -> Iterator[list[str]]:
@@ -93,7 +97,7 @@ print(done)
 
 
 def test_every_command_and_option_has_help() -> None:
-    assert {"ask", "doctor", "demo"} <= set(commands())
+    assert {"ask", "doctor", "demo", "index", "index build"} <= set(commands())
     for name, command in commands().items():
         assert command.description, name
         for action in command._actions:
@@ -124,12 +128,13 @@ def faults_of(text: str) -> list[str]:
             asked = {word for word in words if "=" not in word and not word.startswith("-")}
             faults += [f"make {target}" for target in asked - targets]
         if Path(program).name == "gaea" and words and not words[0].startswith("-"):
-            if words[0] not in known:
-                faults.append(f"gaea {words[0]}")
+            name = " ".join(words[:2]) if words[0] == "index" else words[0]
+            if name not in known:
+                faults.append(f"gaea {name}")
                 continue
-            options = {option for action in known[words[0]]._actions for option in action.option_strings}
+            options = {option for action in known[name]._actions for option in action.option_strings}
             asked = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
-            faults += [f"gaea {words[0]} {option}" for option in asked - options]
+            faults += [f"gaea {name} {option}" for option in asked - options]
     return faults
 
 
@@ -139,6 +144,8 @@ def test_a_documented_command_that_is_not_there_is_found() -> None:
 git clone there && cd gaea && make demo PLACE="48.8, 2.3"  # a comment with make nothing
 KEY=1 .venv/bin/gaea ask a.jpg "Where; and --when | how?" --json > out.json
 make nonsense; gaea dance
+gaea index build i photos/ --fast
+gaea index burn i
 gaea ask a.jpg \\
   --louder
 ```
@@ -147,13 +154,20 @@ $ gaea doctor --json
 gaea output that is no command
 ```
 """
-    assert faults_of(text) == ["make nonsense", "gaea dance", "gaea ask --louder"]
+    assert faults_of(text) == [
+        "make nonsense",
+        "gaea dance",
+        "gaea index build --fast",
+        "gaea index burn",
+        "gaea ask --louder",
+    ]
 
 
 @pytest.mark.skipif(not README.is_file(), reason="there is no README in this copy")
 def test_documented_commands_exist() -> None:
     text = README.read_text(encoding="utf-8")
-    assert faults_of(text) == []
+    guides = [guide.read_text(encoding="utf-8") for guide in sorted((ROOT / "docs" / "guides").glob("*.md"))]
+    assert [fault for page in (text, *guides) for fault in faults_of(page)] == []
     assert {"make", "gaea"} <= {Path(program).name for program, *_ in documented_commands(text)}, "both doors are shown"
 
 
