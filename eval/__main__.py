@@ -97,10 +97,11 @@ def _report(options: argparse.Namespace) -> None:
     import json
 
     from gaea.errors import InputError
-    from gaea.eval.report import markdown
+    from gaea.eval import report, retrieval_report
 
     try:
-        told = markdown(json.loads(options.file.read_text()))
+        held = json.loads(options.file.read_text())
+        told = retrieval_report.markdown(held) if "worlds" in held else report.markdown(held)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{options.file} is not a report: {error}") from error
     print(told, end="")  # noqa: T201 - this is the edge

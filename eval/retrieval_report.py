@@ -14,6 +14,7 @@ COLUMNS = (
     ("country", "country"),
 )
 SHARED = ("nearest neighbour", "neighbours")  # columns that read the similar neighbours alone
+MATTERS = 25  # points of GeoScore, 0.5 % of its range
 FEWEST_PLACES = 20  # below that, a bootstrap over places says little
 TITLES = {"neighbours": "neighbours' belief alone", "tokens": "S2 tokens alone"}
 PREAMBLE = """\
@@ -193,6 +194,8 @@ def _verdict(difference: list[Any], places: int) -> str:
     told = f"GeoScore {value:+.0f} (95 %: {low:+.0f} to {high:+.0f})"
     if places < FEWEST_PLACES:
         return f"too few places to tell ({places}), {told}."
+    if max(abs(low), abs(high)) < MATTERS:
+        return f"makes no difference that matters (less than {MATTERS} points), {told}."
     if low > 0:
         return f"holds here, {told}."
     return f"does not hold here: it harms, {told}." if high < 0 else f"cannot be told from nothing, {told}."

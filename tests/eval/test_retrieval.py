@@ -12,12 +12,13 @@ from gaea import geotokens
 from gaea.app.assemble import assemble
 from gaea.errors import InputError
 from gaea.eval import leakage, retold, retrieval, retrieval_run, worlds
+from gaea.eval.__main__ import main
 from gaea.eval.blocks import even_crops
 from gaea.eval.grouped import Draws, compared, score
 from gaea.eval.metrics import Outcome
 from gaea.eval.retold import VARIANTS, Seen
 from gaea.eval.retrieval import RetrievalExam, examine, recall, right_country, told_rows
-from gaea.eval.retrieval_report import markdown
+from gaea.eval.retrieval_report import _verdict, markdown
 from gaea.eval.worlds import blind, photographs, same_place
 from gaea.finetune.crops import CropConfig
 from gaea.finetune.imagery import open_imagery
@@ -312,6 +313,26 @@ class TestExam:
         assert "holds here" not in claims
         columns = {line.count("|") for line in page.split("Protocol:")[1].splitlines() if line.startswith("|")}
         assert len(columns) == 1, "rows have as many cells as the head"
+
+    @pytest.mark.parametrize(
+        ("difference", "verdict"),
+        [
+            ([500, [100, 900]], "holds here"),
+            ([-500, [-900, -100]], "it harms"),
+            ([50, [-100, 200]], "cannot be told from nothing"),
+            ([-0.5, [-0.9, -0.1]], "makes no difference that matters"),
+        ],
+    )
+    def test_a_verdict_needs_an_interval_and_a_size(self, difference, verdict):
+        assert verdict in _verdict(difference, 40)
+        assert "too few places" in _verdict(difference, 19)
+
+    def test_the_page_is_printed_from_what_was_written(self, capsys, tmp_path):
+        file = tmp_path / "r.json"
+        held = dict.fromkeys(("contract", "command", "commit", "seed"), "x")
+        file.write_text(json.dumps(held | {"provenance": {"model": "m", "index": "i"}, "hashes": {}, "worlds": {}}))
+        assert main(["report", str(file)]) == 0
+        assert capsys.readouterr().out.startswith("# What retrieval does to an answer")
 
     def test_an_exam_without_data_says_so(self, assistant, monkeypatch, tmp_path):
         monkeypatch.setattr(retrieval_run, "assemble", lambda **_: assistant)
