@@ -60,6 +60,12 @@ class CountingStore:
         return self.store.count()
 
 
+def ask_always(patch):
+    """Make asking a store look free, so that few rows are enough to try it."""
+    patch.setattr(narrow, "ROWS_PER_QUESTION", 0)
+    patch.setattr(narrow, "ROWS_PER_NEIGHBOUR", 1)
+
+
 def exactly(gallery, queries, k, mask):
     """Brute force over the allowed rows."""
     at = np.flatnonzero(mask)
@@ -153,21 +159,23 @@ def test_what_no_place_fulfils_is_refused(conditions, told):
 # ── queries ─────────────────────────────────────────────────────────────────
 
 
-@given(st.floats(0.0005, 1), st.integers(1, 60), st.integers(0, 2**32 - 1), st.sampled_from([0, 100, 20_000]))
-def test_a_narrowed_query_is_an_exact_one(gallery, store, share, k, seed, exact_rows):
+@given(st.floats(0.0005, 1), st.integers(1, 60), st.integers(0, 2**32 - 1), st.booleans())
+def test_a_narrowed_query_is_an_exact_one(gallery, store, share, k, seed, cheap):
     rng = np.random.default_rng(seed)
     mask = rng.random(len(gallery)) < share
     queries = rng.normal(size=(3, DIM)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(narrow, "EXACT_ROWS", exact_rows)
+        if cheap:
+            ask_always(patch)
         found = narrowed_query(store, gallery, queries, k, mask)
     assert found[0].shape == (3, min(k, int(mask.sum())))
     same(found, exactly(gallery, queries, k, mask))
 
 
-@pytest.mark.parametrize("exact_rows", [0, 20_000])
-def test_where_queries_look_like_another_part_of_the_world(gallery, store, queries, exact_rows, monkeypatch):
-    monkeypatch.setattr(narrow, "EXACT_ROWS", exact_rows)
+@pytest.mark.parametrize("cheap", [True, False])
+def test_where_queries_look_like_another_part_of_the_world(gallery, store, queries, cheap, monkeypatch):
+    if cheap:
+        ask_always(monkeypatch)
     mask = gallery.lat > 45
     tropics = gallery.embeddings[np.abs(gallery.lat) < 10][:5]
     for asked in (tropics, -tropics, queries):
@@ -181,7 +189,7 @@ def test_few_rows_do_not_trouble_the_store(gallery, store, queries):
 
 
 def test_many_rows_ask_the_store_and_again_only_for_what_is_missing(gallery, store, monkeypatch):
-    monkeypatch.setattr(narrow, "EXACT_ROWS", 0)
+    ask_always(monkeypatch)
     counting = CountingStore(store)
     mask = gallery.lon > 90
     queries = np.stack([gallery.embeddings[abs(gallery.lon - lon) < 30].mean(axis=0) for lon in (135, -45)])
@@ -191,12 +199,32 @@ def test_many_rows_ask_the_store_and_again_only_for_what_is_missing(gallery, sto
 
 
 def test_what_would_be_dearer_than_comparing_is_not_asked(gallery, store, queries, monkeypatch):
-    monkeypatch.setattr(narrow, "EXACT_ROWS", 0)
-    monkeypatch.setattr(narrow, "MAX_ASKED", 50)
+    monkeypatch.setattr(narrow, "ROWS_PER_QUESTION", 500)
+    monkeypatch.setattr(narrow, "ROWS_PER_NEIGHBOUR", 5)
     counting = CountingStore(store)
     mask = gallery.lat > 0
-    same(narrowed_query(counting, gallery, queries, 40, mask), exactly(gallery, queries, 40, mask))
-    assert counting.asked == []
+    same(narrowed_query(counting, gallery, queries, 60, mask), exactly(gallery, queries, 60, mask))
+    assert counting.asked == []  # about 250 neighbours, as dear as 1,750 rows, and half of 3,000 may be any
+    narrowed_query(counting, gallery, queries, 5, mask)
+    assert len(counting.asked) == 1
+
+
+def test_no_store_is_asked_for_more_than_it_lists(gallery, store, queries, monkeypatch):
+    ask_always(monkeypatch)
+    monkeypatch.setattr(narrow, "MAX_ASKED", 400)
+    counting = CountingStore(store)
+    mask = gallery.lon > 90
+    same(narrowed_query(counting, gallery, -queries, 10, mask), exactly(gallery, -queries, 10, mask))
+    assert max(k for _, k in counting.asked) < 400
+
+
+def test_many_queries_are_compared_in_blocks(gallery, store, monkeypatch):
+    queries = np.random.default_rng(3).normal(size=(50, DIM)).astype(np.float32)
+    mask = gallery.lat > 60
+    whole = narrowed_query(store, gallery, queries, 6, mask)
+    monkeypatch.setattr(narrow, "_SIMILARITIES", 3 * int(mask.sum()))
+    monkeypatch.setattr(narrow, "_BLOCK_BYTES", 4 * DIM * 7)
+    same(narrowed_query(store, gallery, queries, 6, mask), whole)
 
 
 def test_no_row_and_no_query(gallery, store, queries):
