@@ -107,7 +107,7 @@ def examine(
             }
             for index, base in enumerate(BASELINES)
         },
-        "blind": _blind(world, draws),
+        "blind": _blind(world, trials["all rows"][BASELINES[0]], draws),
         "by k": by_k(assistant, world.queries, open_rows, draws),
         "told": told_rows(open_rows),
         "seconds": round(time.perf_counter() - started, 1),
@@ -155,12 +155,14 @@ def by_k(
     return told
 
 
-def _blind(world: World, draws: Draws) -> dict[str, Any]:
-    """The score of not looking at the picture, to which every other row is compared."""
+def _blind(world: World, trials: Sequence[Trial], draws: Draws) -> dict[str, Any]:
+    """The score of not looking at the picture, and how far the full answer is above it."""
     middles, commonest = worlds.blind(world)
     outcomes = [_outcome(query, point) for query, point in zip(world.queries, middles, strict=True)]
     hits = [np.nan if not q.country else float(q.country == c) for q, c in zip(world.queries, commonest, strict=True)]
-    return score(outcomes, draws) | {"country": draws.estimate(np.array(hits))}
+    looked = [_outcome(query, mine.points["full answer"]) for query, mine in zip(world.queries, trials, strict=True)]
+    beaten = {"beaten by": compared(looked, outcomes, draws)}
+    return score(outcomes, draws) | {"country": draws.estimate(np.array(hits))} | beaten
 
 
 def told_rows(recalled: Sequence[Neighbours]) -> dict[str, Any]:

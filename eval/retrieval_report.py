@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 COLUMNS = (
@@ -16,7 +17,7 @@ COLUMNS = (
 SHARED = ("nearest neighbour", "neighbours")  # columns that read the similar neighbours alone
 MATTERS = 25  # points of GeoScore, 0.5 % of its range
 FEWEST_PLACES = 20  # below that, a bootstrap over places says little
-TITLES = {"neighbours": "neighbours' belief alone", "tokens": "S2 tokens alone"}
+TITLES = {"neighbours": "neighbours' belief alone", "tokens": "S2 tokens alone", "full answer": "full answer"}
 PREAMBLE = """\
 What the variants can and cannot change:
 
@@ -160,42 +161,47 @@ def _told(world: dict[str, Any]) -> str:
 
 def _claims(worlds: dict[str, Any]) -> str:
     """Each claim with what the paired intervals say of it; nothing is claimed from an interval that holds zero."""
-    lines = []
+    lines = ["| claim | pictures | answer | against | GeoScore | here |", "|---" * 6 + "|"]
+    traps = []
     for name, world in worlds.items():
-        places = world["places"]
-        none = world["against"]["similar"]["k = 0"].get("full answer")
-        if none is not None:
-            value, (low, high) = none["geoscore"]
-            lines.append(f"- *Retrieval helps* (all three papers), {name}: {_verdict([-value, [-high, -low]], places)}")
-        for base, differences in world["against"].items():
-            for variant, columns in differences.items():
-                for column in ("full answer", "tokens"):
-                    if variant == "k = 0" or column not in columns:
-                        continue
-                    control = variant == "12 similar"
-                    claim = "A longer block helps* (control)" if control else f"{variant} helps* (Img2Loc, G3)"
-                    verdict = _verdict(columns[column]["geoscore"], places)
-                    lines.append(f"- *{claim}, against {base}, {name}, {TITLES.get(column, column)}: {verdict}")
-        first = world["told"].get("dissimilar, first 1")
-        if first:
+        for claim, answer, base, difference in _compared(world):
+            told = f"{_signed(difference, share=False)} | {_verdict(difference, world['places'])}"
+            lines.append(f"| {claim} | {name} | {answer} | {base} | {told} |")
+        if first := world["told"].get("dissimilar, first 1"):
             share = 100 * first["distinct"] / first["told"]
-            lines.append(
-                f"- *The farthest rows are the same for every query* (the known trap), {name}: "
-                f"{first['distinct']} distinct farthest rows over {first['told']} queries ({share:.0f} %), "
+            traps.append(
+                f"- {name}: {first['distinct']} distinct farthest rows over {first['told']} queries ({share:.0f} %), "
                 f"the most common is the farthest of {first['most common told to']}."
             )
-    compared = sum("GeoScore" in line for line in lines)
-    lines.append(f"\nOf {compared} comparisons at 95 %, about {compared / 20:.0f} would exclude zero by chance alone.")
-    return "\n".join(lines)
+    count = len(lines) - 2
+    lines += ["", f"Of {count} comparisons at 95 %, about {count / 20:.0f} would exclude zero by chance alone.", ""]
+    return "\n".join([*lines, "The known trap, that the farthest rows are the same for every query:", "", *traps])
+
+
+def _compared(world: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any]]]:
+    """(claim, answer, baseline, difference) for everything that was compared."""
+    full = TITLES["full answer"]
+    if "beaten by" in world["blind"]:
+        yield "retrieval beats not looking", full, "without looking", world["blind"]["beaten by"]["geoscore"]
+    none = world["against"]["similar"]["k = 0"].get("full answer")
+    if none is not None:
+        value, (low, high) = none["geoscore"]
+        yield "retrieval helps (all three papers)", full, "k = 0", [-value, [-high, -low]]
+    for base, differences in world["against"].items():
+        for variant, columns in differences.items():
+            control = variant == "12 similar"
+            claim = "a longer block helps (control)" if control else f"{variant} helps (Img2Loc, G3)"
+            for column in ("full answer", "tokens"):
+                if variant != "k = 0" and column in columns:
+                    yield claim, TITLES[column], base, columns[column]["geoscore"]
 
 
 def _verdict(difference: list[Any], places: int) -> str:
-    value, (low, high) = difference
-    told = f"GeoScore {value:+.0f} (95 %: {low:+.0f} to {high:+.0f})"
+    _, (low, high) = difference
     if places < FEWEST_PLACES:
-        return f"too few places to tell ({places}), {told}."
+        return f"too few places to tell ({places})"
     if max(abs(low), abs(high)) < MATTERS:
-        return f"makes no difference that matters (less than {MATTERS} points), {told}."
+        return f"makes no difference that matters (under {MATTERS} points)"
     if low > 0:
-        return f"holds here, {told}."
-    return f"does not hold here: it harms, {told}." if high < 0 else f"cannot be told from nothing, {told}."
+        return "holds here"
+    return "does not hold here: it harms" if high < 0 else "cannot be told from nothing"
