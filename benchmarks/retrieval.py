@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e6, help="stop building after so long; repeat to go on")
     parser.add_argument("--again", action="store_true", help="measure what has been measured already")
     parser.add_argument("--work", type=Path, help="rows and stores lie here, and stay (default: build/retrieval-ROWS)")
-    parser.add_argument("--results", type=Path, default=root / "docs/results/retrieval.jsonl")
+    parser.add_argument("--results", type=Path, default=root / "docs/results/retrieval-speed.jsonl")
     parser.add_argument("--table", type=Path, default=root / "docs/retrieval-benchmark.md")
     options = parser.parse_args()
     options.work = options.work or root / f"build/retrieval-{options.rows}"

@@ -1,7 +1,7 @@
 """The table of ``benchmarks/retrieval.py``, made from what it has measured so far.
 
 Run ``python benchmarks/retrieval_table.py`` to write ``docs/retrieval-benchmark.md`` again from
-``docs/results/retrieval.jsonl``; only what follows its marker is replaced.
+``docs/results/retrieval-speed.jsonl``; only what follows its marker is replaced.
 """
 
 from __future__ import annotations
@@ -106,4 +106,4 @@ def _spent(told: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write_page(ROOT / "docs/results/retrieval.jsonl", ROOT / "docs/retrieval-benchmark.md")
+    write_page(ROOT / "docs/results/retrieval-speed.jsonl", ROOT / "docs/retrieval-benchmark.md")
