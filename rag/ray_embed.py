@@ -4,21 +4,13 @@ Each worker is a Ray actor that loads the encoder once and runs :func:`~gaea.rag
 is handed. Ray keeps the order, restarts a worker that dies and gives its block to another, so that the rows are those
 of one process. Items go out and results come back; pictures never pass through Ray's object store. On a cluster, the
 pictures, the encoder and this package have to be within reach of every machine.
-
-Nothing is reported to Ray's makers: usage statistics are switched off in every process that is started here.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import pickle
-import shutil
-import tempfile
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -26,22 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaea.errors import GaeaError, InputError, MissingDependencyError, ModelError
+from gaea.errors import GaeaError, InputError, ModelError
 from gaea.photo import Limits
 from gaea.rag.embed import embed_local, one_line
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.encoders import load_encoder
+from gaea.rag.ray_session import ray_session
 from gaea.rag.records import Embedded, Item, Source
 
 WINDOW = 65_536
 """Items that are in Ray's hands at once; the encoder is loaded anew for each window, about once in many minutes."""
-
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # otherwise Ray reports to its makers
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its core writes warnings straight to the terminal
-    "RAY_worker_niceness": "0",  # its default of 15 gives way to everything else on the machine
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray itself announces as its next default
-}
 
 
 @dataclass(frozen=True)
@@ -63,26 +49,32 @@ class _Worker:
     def __init__(self, job: _Job) -> None:
         self._job = job
         self._encoder: OpenClipEncoder | None = None
-        self._refused: GaeaError | None = None
-        # Ray starts an actor anew for ever when its constructor fails; what a block's work raises ends the run.
+        self._refusal = ""
+        # Ray tries a constructor that fails again and again, and loses which error it was: a refusal goes back as data.
         try:
             self._encoder = _load(job)
         except GaeaError as error:
-            self._refused = error
+            self._refusal = one_line(error)
 
     def __call__(self, block: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        if self._encoder is None:
-            raise self._refused or ModelError("a worker has no encoder")
-        job, dim = self._job, self._encoder.dim
+        job, positions = self._job, block["position"]
         items = [pickle.loads(item) for item in block["item"]]  # noqa: S301 - made by the process that started this one
-        rows = list(embed_local(job.source, items, self._encoder, batch_size=job.batch_size, limits=job.limits))
+        rows: list[Embedded] = []
+        if self._encoder is not None:
+            try:
+                rows = list(embed_local(job.source, items, self._encoder, batch_size=job.batch_size, limits=job.limits))
+            except GaeaError as error:
+                self._encoder, self._refusal = None, one_line(error)
+        rows = rows or [Embedded(item) for item in items]
+        dim = self._encoder.dim if self._encoder is not None else 1
         empty = np.zeros(dim, np.float32)  # what failed has a problem; a column of vectors has no holes
         return {
-            "position": block["position"],
+            "position": positions,
             "sha256": np.array([row.sha256 for row in rows]),
             "phash": np.array([row.phash for row in rows], np.uint64),
             "problem": np.array([row.problem for row in rows]),
             "embedding": np.stack([empty if row.embedding is None else row.embedding for row in rows]),
+            "refusal": np.array([self._refusal] * len(rows)),
         }
 
 
@@ -106,7 +98,7 @@ def embed_ray(
         source: Where their bytes lie, as the workers see it.
         items: What to embed; read a window at a time, so it may be long.
         spec: Encoder, for :func:`~gaea.rag.encoders.load_encoder`, as the workers see it.
-        address: Of a running Ray cluster (``auto``, ``ray://host:10001``); a private one is started if left out.
+        address: Of a running Ray cluster (``auto``, ``10.0.0.1:6379``); a private one is started if left out.
         workers: Actors. On a CPU the cores are shared out among them.
         batch_size: Pictures per forward pass.
         gpus_per_worker: GPUs, or a share of one, that each worker gets.
@@ -130,13 +122,13 @@ def embed_ray(
     device = "cuda" if gpus_per_worker else "cpu"
     job = _Job(source, spec, device, precision, batch_size, limits, fingerprint)
     waiting = iter(items)
-    with _ray(address) as ray:
+    with ray_session(address) as ray:
         cpus = _cpus_per_worker(ray.cluster_resources(), workers, gpus_per_worker)
         while taken := list(islice(waiting, window)):
             try:
                 yield from _one_window(job, taken, workers, cpus, gpus_per_worker)
             except ray.exceptions.RayError as error:
-                raise _as_gaea(error) from error
+                raise ModelError(f"Ray gave up: {one_line(error)}; embed with the local engine") from error
 
 
 def _load(job: _Job) -> OpenClipEncoder:
@@ -167,6 +159,8 @@ def _one_window(job: _Job, items: list[Item], workers: int, cpus: float, gpus: f
     )
     done = 0
     for batch in rows.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1):
+        if batch["refusal"][0]:
+            raise ModelError(str(batch["refusal"][0]))
         columns = (batch[name] for name in ("position", "sha256", "phash", "problem", "embedding"))
         for position, sha256, phash, problem, embedding in zip(*columns, strict=True):
             if position != done:
@@ -176,74 +170,6 @@ def _one_window(job: _Job, items: list[Item], workers: int, cpus: float, gpus: f
             done += 1
     if done != len(items):
         raise ModelError(f"Ray returned {done} of {len(items)} rows; embed with the local engine")
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[Any]:
-    """Ray, started here and stopped again unless it ran before, quiet and without a dashboard."""
-    ray = _import_ray()
-    started = not ray.is_initialized()
-    folder = None
-    before = {name: os.environ.get(name) for name in _QUIET}
-    os.environ.update(_QUIET)
-    try:
-        if started:
-            options: dict[str, Any] = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-            if address is None:
-                # Sockets in it may have names of a hundred characters at most, so it cannot lie deep.
-                folder = tempfile.mkdtemp(prefix="gaea-ray-")
-                options |= {"_temp_dir": folder, "_node_ip_address": "127.0.0.1", "object_store_memory": 256 * 2**20}
-            else:
-                options = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
-            try:
-                ray.init(configure_logging=True, **options)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise InputError(f"no Ray cluster answers at {address or 'this machine'}: {one_line(error)}") from error
-        with _quiet_data():
-            yield ray
-    finally:
-        if started:
-            ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _quiet_data() -> Iterator[None]:
-    """Ray Data in order and without progress bars, for the length of one embedding."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    wanted = {"enable_progress_bars": False, "print_on_execution_start": False}
-    before = {name: getattr(context, name) for name in wanted}
-    kept_order = context.execution_options.preserve_order
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    context.execution_options.preserve_order = True
-    for name, value in wanted.items():
-        setattr(context, name, value)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        context.execution_options.preserve_order = kept_order
-        for name, value in before.items():
-            setattr(context, name, value)
-
-
-def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own deprecations, at import
-            import ray
-            import ray.data
-    except ImportError as error:
-        raise MissingDependencyError("--engine ray needs Ray; run: pip install 'gaea-geo[ray]'") from error
-    return ray
 
 
 def _cpus_per_worker(resources: dict[str, float], workers: int, gpus_per_worker: float) -> float:
@@ -256,13 +182,3 @@ def _cpus_per_worker(resources: dict[str, float], workers: int, gpus_per_worker:
         )
     share = cpus / workers
     return float(int(share)) if share >= 1 else int(share * 100) / 100
-
-
-def _as_gaea(error: BaseException) -> GaeaError:
-    """What a worker raised, if it was ours; else Ray's failure in one line."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, GaeaError):
-            return ModelError(one_line(cause)) if not isinstance(cause, ModelError) else cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return ModelError(f"Ray gave up: {one_line(error)}")
