@@ -45,7 +45,7 @@ class Found:
 
 def nearest_place(head: LocationHead, embeddings: np.ndarray, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     """Row, among candidate places, that lies nearest to each picture in the head's space, shape (n,)."""
-    return np.argmax(head.encode_images(embeddings) @ head.encode(lat, lon).T, axis=1)
+    return np.asarray(np.argmax(head.encode_images(embeddings) @ head.encode(lat, lon).T, axis=1))
 
 
 def examine(
