@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gaea.errors import InputError
-from gaea.eval.orbit import Case
+from gaea.eval.case import Case
 from gaea.finetune.crops import CropConfig
 from gaea.finetune.imagery import Imagery, View
 from gaea.finetune.splits import BLOCKS, Part, footprint_parts, parts

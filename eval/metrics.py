@@ -37,8 +37,16 @@ class Outcome:
         return FARTHEST_KM if self.guess is None else float(great_circle_km(self.lat, self.lon, *self.guess))
 
 
-def score(outcomes: Sequence[Outcome], *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
+def score(
+    outcomes: Sequence[Outcome], *, places: Sequence[str] | None = None, seed: int = 0, resamples: int = 1000
+) -> dict[str, Any]:
     """Accuracy, median, GeoScore and coverage with 95 % intervals.
+
+    Args:
+        outcomes: One a picture.
+        places: The place of each; pictures of one place depend on each other, so places are resampled and not pictures.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
 
     Raises:
         InputError: There is nothing to score.
@@ -47,7 +55,9 @@ def score(outcomes: Sequence[Outcome], *, seed: int = 0, resamples: int = 1000) 
         raise InputError("nothing to score: the benchmark has no pictures")
     error = np.array([o.error_km for o in outcomes])
     rng = np.random.default_rng(seed)
-    draws = rng.integers(len(error), size=(resamples, len(error)))
+    members = [np.array([i]) for i in range(len(error))] if places is None else _members(places)
+    drawn = rng.integers(len(members), size=(resamples, len(members)))
+    draws = [np.concatenate([members[place] for place in draw]) for draw in drawn]
 
     def interval(values: np.ndarray, of: Any) -> list[float]:
         low, high = np.quantile([of(values[d]) for d in draws], (0.025, 0.975))
@@ -56,6 +66,7 @@ def score(outcomes: Sequence[Outcome], *, seed: int = 0, resamples: int = 1000) 
     points = np.where(error < FARTHEST_KM, geoscore(error), 0.0)
     result: dict[str, Any] = {
         "n": len(outcomes),
+        "places": len(members),
         "answered": sum(o.guess is not None for o in outcomes),
         "abstained": sum(o.abstained for o in outcomes),
         "median_km": [round(float(np.median(error)), 1), interval(error, np.median)],
@@ -71,3 +82,9 @@ def score(outcomes: Sequence[Outcome], *, seed: int = 0, resamples: int = 1000) 
             result[f"coverage_{mass}"] = [round(float(held.mean()), 4), len(held)]
             result[f"median_area_{mass}_km2"] = round(float(np.median(areas)))
     return result
+
+
+def _members(places: Sequence[str]) -> list[np.ndarray]:
+    """Which pictures belong to each place, shape (pictures of it,)."""
+    names, place = np.unique(np.asarray(places), return_inverse=True)
+    return [np.flatnonzero(place == number) for number in range(len(names))]

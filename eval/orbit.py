@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import re
 from collections import Counter
@@ -17,14 +16,14 @@ from PIL import Image
 from gaea import places
 from gaea.assistant import Assistant, Chat, find
 from gaea.briefing import Briefing, place_facts
+from gaea.eval.blocks import even_crops
+from gaea.eval.case import PROBE, Case
 from gaea.eval.metrics import Outcome, score
-from gaea.finetune.crops import CropConfig, draw_crops
 from gaea.finetune.imagery import Imagery
 from gaea.finetune.qa import Item, choice, simple, true_false
 from gaea.finetune.splits import Part
 from gaea.photo import Photo
 
-PROBE = CropConfig(size=256, width_km=(100.0, 150.0))
 ASKED = (
     "country",
     "continent",
@@ -40,21 +39,9 @@ ASKED = (
 _GIVEN = {"true-false": r"\b(yes|no)\b", "choice": r"\b[A-D]\)"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A picture and its place."""
-
-    image: Image.Image
-    lat: float
-    lon: float
-    name: str = ""
-
-
 def crops(imagery: Imagery, part: Part, count: int, seed: int) -> Iterator[Case]:
-    """New crops of one split; test blocks are never trained on and never in the gallery."""
-    drawn = draw_crops(imagery, part, count, PROBE, np.random.default_rng((seed, int(part), 99)))
-    for picture, lat, lon in zip(drawn.images_NHWC, drawn.lat.tolist(), drawn.lon.tolist(), strict=True):
-        yield Case(Image.fromarray(picture), lat, lon)
+    """New views of one split, one of each block before any gives a second; test blocks were never trained on."""
+    yield from even_crops(imagery, part, count, PROBE, np.random.default_rng((seed, int(part), 99)))
 
 
 def table(folder: Path) -> Iterator[Case]:
@@ -87,7 +74,9 @@ def locate(assistant: Assistant, case: Case) -> tuple[Outcome, Chat]:
 def examine(assistant: Assistant, cases: Iterator[Case], progress: Callable[..., Any] = iter) -> dict[str, Any]:
     """Score the whole system on one split, beside its parts and the nearest neighbour alone."""
     outcomes: dict[str, list[Outcome]] = {"system": [], "nearest neighbour": []}
+    blocks: list[str] = []
     for case in progress(cases):
+        blocks.append(case.name)
         outcome, chat = locate(assistant, case)
         outcomes["system"].append(outcome)
         for name, belief in chat.beliefs.items():
@@ -95,7 +84,7 @@ def examine(assistant: Assistant, cases: Iterator[Case], progress: Callable[...,
         if chat.neighbours.similar:
             best = chat.neighbours.similar[0]
             outcomes["nearest neighbour"].append(Outcome(case.lat, case.lon, (best.lat, best.lon), {}, {}))
-    return {name: score(found) for name, found in outcomes.items() if found}
+    return {name: score(found, places=blocks) for name, found in outcomes.items() if found}
 
 
 def one_by_one(assistant: Assistant, cases: Iterator[Case]) -> list[dict[str, Any]]:

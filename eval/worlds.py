@@ -14,7 +14,7 @@ from PIL import Image
 from gaea import places
 from gaea.errors import GaeaError, InputError
 from gaea.eval.blocks import even_crops
-from gaea.eval.orbit import PROBE
+from gaea.eval.case import PROBE
 from gaea.finetune.imagery import Imagery
 from gaea.finetune.splits import Part
 from gaea.photo import Photo

@@ -77,3 +77,15 @@ def test_coverage_is_over_those_that_gave_an_area():
 def test_nothing_is_not_zero():
     with pytest.raises(InputError, match="nothing to score"):
         score([])
+
+
+def test_pictures_of_one_place_are_resampled_together():
+    """Ten pictures of two places say no more than two pictures, and the interval shows it."""
+    outcomes = [at(10)] * 5 + [at(3000)] * 5
+    alone = score(outcomes)
+    together = score(outcomes, places=["a"] * 5 + ["b"] * 5)
+    assert together["places"] == 2
+    assert alone["within_25_km"][0] == together["within_25_km"][0] == 0.5
+    assert together["within_25_km"][1] == [0.0, 1.0]
+    assert alone["within_25_km"][1][0] > 0
+    assert alone["within_25_km"][1][1] < 1
