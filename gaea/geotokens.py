@@ -2,7 +2,7 @@
 
 The first token is the face of the cube (6 values), the other ten are pairs of child digits along the Hilbert curve (16
 values). A prefix is a cell: the token at position k completes a cell of level 2k, so eleven reach level 20 (about 9 m).
-This module knows integers and strings, not tokenizers.
+This module knows integers and strings; :func:`add_to` alone touches a language model, to give it the symbols.
 
 Source:
     GeoToken, hierarchical next-token geolocation over S2; the alphabet is DESIGN §5.
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gaea import cells as s2
-from gaea.errors import InputError
+from gaea.errors import InputError, ModelError
 from gaea.hilbert import CellArray, IntArray
 
 N_FACES = 6
@@ -148,3 +149,74 @@ def to_text(tokens: Sequence[int] | npt.NDArray[np.integer]) -> str:
 def from_text(text: str) -> list[tuple[int, ...]]:
     """Find the places spoken in a text, in order; anything malformed (a gap, a 12th token, no close) is passed over."""
     return [(int(place[1]), *(int(digit) for digit in _DIGIT.findall(place[2]))) for place in _PLACE.finditer(text)]
+
+
+def add_to(tokenizer: Any, model: Any, *, noise: float = 0.1, seed: int = 0) -> list[int]:
+    """Teach any language model of a hub the symbols: in its tokenizer, its embeddings and its head.
+
+    New rows begin as the mean of the old ones, so that the model's other words keep their probabilities, with a little
+    noise that tells them apart (J. Hewitt, Initializing New Word Embeddings for Pretrained Language Models, 2021).
+    Old rows stay as they are, bit for bit. Symbols that the tokenizer has already, and rows that the model has, are
+    left alone, so a second call changes nothing; a tokenizer that comes with an adapter fits the bare model thereby.
+
+    Args:
+        tokenizer: A transformers tokenizer, changed in place.
+        model: A causal or image-text-to-text model of transformers, or one of the same shape, changed in place.
+        noise: Standard deviation of the noise, in that of the old rows.
+        seed: Of the noise.
+
+    Returns:
+        Ids of :func:`all_symbols`, in its order.
+
+    Raises:
+        ModelError: The model has no embeddings that can be resized, or a symbol is cut into pieces.
+    """
+    from transformers import AddedToken
+
+    had, symbols = len(tokenizer), list(all_symbols())
+    tokenizer.add_tokens([AddedToken(symbol, normalized=False, special=False) for symbol in symbols])
+    ids: list[int] = tokenizer.convert_tokens_to_ids(symbols)
+    if [tokenizer(symbol, add_special_tokens=False)["input_ids"] for symbol in symbols] != [[each] for each in ids]:
+        raise ModelError(
+            f"{type(tokenizer).__name__} cuts S2 symbols into pieces after they were added: use a fast one"
+        )
+    rooms = model.get_input_embeddings().weight.shape[0] if model.get_input_embeddings() is not None else 0
+    if not rooms or model.get_output_embeddings() is None:
+        raise ModelError(f"{type(model).__name__} has no embeddings and head that S2 symbols could be added to")
+    if rooms < len(tokenizer):
+        # Larger tables are left as large as they are: many models keep rows in reserve.
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    known = min(had, rooms)
+    if fresh := [each for each in ids if each >= known]:
+        _begin_rows(model, fresh, known, noise, seed)
+    return ids
+
+
+def trained_rows(model: Any, ids: Sequence[int]) -> dict[str, list[int]]:
+    """Name the rows to train beside a LoRA: ``LoraConfig(trainable_token_indices=trained_rows(model, ids), …)``.
+
+    Args:
+        model: After :func:`add_to`, before peft wraps it.
+        ids: From :func:`add_to`.
+
+    Returns:
+        Ids by the full name of the embedding, and of the head where it is not tied to it.
+    """
+    tables = {id(table.weight): table for table in (model.get_output_embeddings(), model.get_input_embeddings())}
+    return {name: list(ids) for name, part in model.named_modules() if any(part is table for table in tables.values())}
+
+
+def _begin_rows(model: Any, fresh: list[int], known: int, noise: float, seed: int) -> None:
+    """Write the first values of new rows, from the ``known`` rows before them."""
+    import torch
+
+    with torch.no_grad():
+        tables = model.get_input_embeddings(), model.get_output_embeddings()
+        for weight in {id(table.weight): table.weight for table in tables}.values():
+            old = weight[:known].float()
+            draw = torch.randn(len(fresh), old.shape[1], generator=torch.Generator().manual_seed(seed))
+            rows = old.mean(0) + noise * old.std(0) * draw.to(old.device)
+            weight[torch.tensor(fresh, device=weight.device)] = rows.to(weight.dtype)
+        bias = getattr(tables[1], "bias", None)
+        if bias is not None:
+            bias[torch.tensor(fresh, device=bias.device)] = bias[:known].mean()
