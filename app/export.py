@@ -96,6 +96,7 @@ def _evidence(item: Evidence) -> Iterable[dict[str, Any]]:
         text=item.text,
         distance_km=item.distance_km,
         similarity=item.similarity,
+        share=item.share,
         source=item.source,
         credit=item.credit,
     )

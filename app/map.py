@@ -182,10 +182,12 @@ def _evidence(answer: Answer) -> str:
         rows.append(
             f'<tr><td>{mark}</td><td>{escape(item.text)}</td><td class="kind">{escape(item.kind)}</td>'
             f'<td class="n">{_or_dash(item.similarity, lambda value: f"{value:.2f}")}</td>'
+            f'<td class="n">{_or_dash(item.share, lambda value: f"{value:.0%}")}</td>'
             f'<td class="n">{_or_dash(item.distance_km, _km)}</td><td class="wide">{escape(origin)}</td></tr>'
         )
     head = (
         '<tr><th></th><th>what</th><th class="kind">kind</th><th class="n">likeness</th>'
+        '<th class="n">of the point</th>'
         '<th class="n">from the answer</th><th class="wide">source and credit</th></tr>'
     )
     return (

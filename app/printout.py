@@ -85,7 +85,8 @@ def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:
     for item in similar[:_SHOWN]:
         likeness = f"similarity {item.similarity:.2f}" if item.similarity is not None else ""
         away = f"{km(item.distance_km)} away" if item.distance_km is not None else ""
-        yield " · ".join(part for part in (item.text, likeness, away, item.credit or item.source or "") if part)
+        rests = f"{item.share:.0%} of the point" if item.share is not None and item.share >= 0.005 else ""
+        yield " · ".join(part for part in (item.text, likeness, rests, away, item.credit or item.source or "") if part)
 
 
 def _claimed(claim: FileClaim, answer: Answer) -> list[str]:

@@ -247,7 +247,7 @@ def find(
     shares = places.country_shares(belief.cells, np.exp(belief.log_prob))
     others = [(places.country(code).name, share) for code, share in shares if code and code != place.country_code]
     others = [(name, share) for name, share in others if share >= 0.02][:3]
-    evidence = () if sure == CANNOT_TELL else _evidence(neighbours, (lat, lon), abstained)
+    evidence = () if sure == CANNOT_TELL else _evidence(neighbours, trust, None if abstained else (lat, lon))
     briefing = Briefing(
         facts=() if abstained else place_facts(place),
         sure=sure,
@@ -272,15 +272,21 @@ def find(
     return Finding(answer, briefing)
 
 
-def _evidence(neighbours: Neighbours, point: tuple[float, float], abstained: bool) -> tuple[Evidence, ...]:
-    shown = neighbours.similar[:SHOWN_SIMILAR] + neighbours.dissimilar[:SHOWN_DISSIMILAR]
+def _evidence(neighbours: Neighbours, trust: Calibration, point: tuple[float, float] | None) -> tuple[Evidence, ...]:
+    """The look-alikes that the point rests on most, or the most similar where there is no point; and the unlike."""
+    shares: Sequence[float | None] = [None] * len(neighbours.similar)
+    order: Sequence[int] = range(len(neighbours.similar))
+    if point is not None and neighbours.similar:
+        found = NeighbourLocator(trust.neighbours).evidence(*neighbours.arrays(), at=point)
+        shares, order = found.tolist(), np.argsort(-found, kind="stable").tolist()
 
-    def told(n: Neighbour) -> Evidence:
-        distance = None if abstained else float(great_circle_km(n.lat, n.lon, *point))
+    def told(n: Neighbour, share: float | None = None) -> Evidence:
+        distance = None if point is None else float(great_circle_km(n.lat, n.lon, *point))
         kind: EvidenceKind = "similar" if n.role == "similar" else "dissimilar"
-        return Evidence(kind, n.text or "a picture", n.lat, n.lon, distance, n.similarity, n.source, n.credit)
+        return Evidence(kind, n.text or "a picture", n.lat, n.lon, distance, n.similarity, n.source, n.credit, share)
 
-    return tuple(told(n) for n in shown)
+    similar = [told(neighbours.similar[i], shares[i]) for i in order[:SHOWN_SIMILAR]]
+    return (*similar, *(told(n) for n in neighbours.dissimilar[:SHOWN_DISSIMILAR]))
 
 
 def _place(place: places.PlaceFacts) -> Place:

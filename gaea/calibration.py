@@ -1,7 +1,7 @@
 """What validation places taught about trust: temperatures, pooling weights, region sizes and when to abstain.
 
-One JSON file beside the gallery it was fitted on. :mod:`gaea.finetune.calibrate` writes the shipped one, from validation
-places only; :mod:`gaea.rag.calibrate` one for an index of the user's own.
+One JSON file beside the gallery it was fitted on. :mod:`gaea.finetune.calibrate` writes the shipped one, from
+validation places only; :mod:`gaea.rag.calibrate` one for an index of the user's own.
 """
 
 from __future__ import annotations

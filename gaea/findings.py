@@ -82,6 +82,7 @@ class Evidence:
         similarity: Cosine similarity with the query, -1 to 1.
         source: The data set or gallery.
         credit: Who must be named when it is shown.
+        share: How much of the probability at the answer's point rests on it, 0 to 1; None where that is not known.
     """
 
     kind: EvidenceKind
@@ -92,6 +93,7 @@ class Evidence:
     similarity: float | None = None
     source: str | None = None
     credit: str | None = None
+    share: float | None = None
 
     def __post_init__(self) -> None:
         _check_word("evidence kind", self.kind, get_args(EvidenceKind))
