@@ -13,7 +13,8 @@ from typing import Any
 import gaea
 from gaea.assistant import Assistant
 from gaea.calibration import CALIBRATION_FILE, Calibration
-from gaea.engine import EndpointEngine, Engine, TransformersEngine
+from gaea.endpoint import EndpointEngine
+from gaea.engine import Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
 from gaea.rag.backends import BACKENDS
 from gaea.rag.encoder import OpenClipEncoder

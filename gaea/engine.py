@@ -1,4 +1,4 @@
-"""What speaks: a vision-language model behind one small protocol, in this process or at an endpoint.
+"""What speaks: a vision-language model behind one small protocol, here in this process, in `gaea.endpoint` at a server.
 
 An engine looks at a picture once (:meth:`Engine.see`) and keeps what it saw; every later question reuses it. It talks
 (:meth:`Engine.complete`) and, where its vocabulary has the S2 tokens, says how probable each next S2 symbol is
@@ -8,9 +8,7 @@ model from a hub go through the same lines.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from PIL import Image
 
 from gaea import geotokens
 from gaea.decoding import NextToken
-from gaea.errors import MissingDependencyError, ModelError
+from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
 from gaea.speech import Speech
 from gaea.treecache import TreeScorer
@@ -98,7 +96,7 @@ class TransformersEngine:
             self._processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
             loaded = AutoModelForImageTextToText.from_pretrained(model, trust_remote_code=False, **options)
         except _loading_errors() as error:
-            raise ModelError(f"'{model}' is not a model that can be loaded here: {_first_line(error)}") from error
+            raise ModelError(f"'{model}' is not a model that can be loaded here: {first_line(error)}") from error
         if not quantize:
             loaded = loaded.to(device)
         self._core = loaded.model
@@ -158,80 +156,6 @@ class TransformersEngine:
         return inputs
 
 
-class EndpointEngine:
-    """Any OpenAI-compatible server, such as vLLM; it talks, and pointing is left to the other locators.
-
-    Args:
-        url: Base URL, ending in ``/v1``.
-        model: Name of the served model; None takes the first that the server lists.
-        api_key: Sent as a bearer token where given.
-
-    Raises:
-        MissingDependencyError: httpx is not installed.
-        ModelError: The server cannot be reached or does not serve that model.
-    """
-
-    has_geotokens = False
-
-    def __init__(self, url: str, *, model: str | None = None, api_key: str | None = None, timeout: float = 120) -> None:
-        try:
-            import httpx
-        except ImportError as error:
-            raise MissingDependencyError("--engine URL needs httpx: pip install 'gaea-geo[serve]'") from error
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        try:
-            self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout)
-        except httpx.InvalidURL as error:
-            raise ModelError(f"'{url}' is not a URL: {_first_line(error)}") from error
-        listed = self._call("GET", "models").get("data")
-        entries = listed if isinstance(listed, list) else []
-        served = [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
-        if model is not None and model not in served:
-            raise ModelError(f"{url} does not serve '{model}'; it serves {', '.join(served) or 'nothing'}")
-        if not served:
-            raise ModelError(f"{url} serves no model")
-        self._model = model or served[0]
-        self.name = f"{self._model} at {url}"
-
-    def see(self, image: Image.Image) -> Sight:
-        """Pack the picture once as a PNG data URL."""
-        packed = io.BytesIO()
-        image.save(packed, "PNG")
-        return Sight(image, {"url": "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()})
-
-    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
-        """Greedy reply of the served model."""
-        body = {
-            "model": self._model,
-            "messages": [_for_endpoint(message, sight.kept["url"]) for message in with_system(messages)],
-            "max_tokens": max_new_tokens,
-            "temperature": 0,
-        }
-        try:
-            reply = self._call("POST", "chat/completions", json=body)["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            reply = None
-        if not isinstance(reply, str):
-            raise ModelError(f"{self.name} sent no text back")
-        return reply.strip()
-
-    def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
-        """Not available through this engine."""
-        del messages, sight
-        raise ModelError(f"{self.name} is asked for text only; S2 tokens need the model in this process")
-
-    def _call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        import httpx
-
-        try:
-            reply = self._client.request(method, path, **body)
-            reply.raise_for_status()
-            content = reply.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise ModelError(f"no usable reply from {self._client.base_url}{path}: {_first_line(error)}") from error
-        return content if isinstance(content, dict) else {}
-
-
 def _spoken(folder: Path) -> list[int]:
     """Ids of the words that a model trained here may always say; empty for any other model."""
     listed = folder / SPOKEN_FILE
@@ -245,21 +169,13 @@ def _loading_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
-def _for_endpoint(message: Message, url: str) -> Message:
-    parts = [
-        {"type": "image_url", "image_url": {"url": url}} if part["type"] == "image" else part
-        for part in message["content"]
-    ]
-    return {"role": message["role"], "content": parts}
-
-
 def _with_adapter(model: Any, adapter: str | Path) -> Any:
     from peft import PeftModel
 
     try:
         return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"'{adapter}' is not an adapter for this model: {_first_line(error)}") from error
+        raise ModelError(f"'{adapter}' is not an adapter for this model: {first_line(error)}") from error
 
 
 def _quantization(bits: str) -> Any:
@@ -291,7 +207,3 @@ def _remember_features(core: Any) -> Any:
 
     core.get_image_features = get_image_features
     return seen
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -29,3 +29,8 @@ class GalleryError(GaeaError):
 
 class MissingDependencyError(GaeaError, ImportError):
     """An optional package is not installed; the message names the install command."""
+
+
+def first_line(error: Exception) -> str:
+    """What another library says of a failure, short enough to stand within one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

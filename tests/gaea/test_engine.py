@@ -1,10 +1,6 @@
-"""What speaks: a tiny random LLaVA in this process, and a stand-in for a server on this machine."""
+"""What speaks in this process: a tiny random LLaVA."""
 
-import contextlib
 import json
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -13,7 +9,7 @@ from PIL import Image
 
 from gaea import geotokens, prompts
 from gaea.briefing import Briefing
-from gaea.engine import EndpointEngine, TransformersEngine
+from gaea.engine import TransformersEngine
 from gaea.errors import ModelError
 from gaea.finetune import llava
 
@@ -175,134 +171,3 @@ def test_an_adapter_for_another_model_is_one_line(folder, tmp_path):
     wide = write_adapter(tmp_path / "shapes", 128)
     assert "not an adapter for this model" in one_line(lambda: TransformersEngine(folder, adapter=wide))
     assert "absent" in one_line(lambda: TransformersEngine(folder, adapter=tmp_path / "absent"))
-
-
-# ---- an endpoint
-
-
-class Server(HTTPServer):
-    """Answers with what it was told to, and remembers what it was sent."""
-
-    def __init__(self):
-        self.models = {"data": [{"id": "big"}, {"id": "small"}]}
-        self.reply = (200, {"choices": [{"message": {"content": " In France. "}}]})
-        self.delay, self.requests = 0.0, []
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
-class Handler(BaseHTTPRequestHandler):
-    def answer(self, status, content):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.answer(*(200, self.server.models) if self.path == "/v1/models" else (404, {}))
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append((self.path, self.headers["Authorization"], body))
-        time.sleep(self.server.delay)
-        self.answer(*self.server.reply)
-
-    def log_message(self, *_):
-        pass
-
-    def handle(self):
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
-            super().handle()
-
-
-@pytest.fixture
-def server():
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
-@pytest.fixture
-def connect(server):
-    opened = []
-
-    def make(**options):
-        opened.append(EndpointEngine(f"http://127.0.0.1:{server.server_port}/v1", **options))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one._client.close()
-
-
-def test_an_endpoint_is_asked_in_openai_form(server, connect):
-    engine = connect(api_key="secret")
-    assert engine.name.startswith("big at http://127.0.0.1")
-    assert engine.complete(TALK, engine.see(PICTURE), max_new_tokens=7) == "In France."
-    ((path, key, body),) = server.requests
-    assert (path, key) == ("/v1/chat/completions", "Bearer secret")
-    assert (body["model"], body["max_tokens"], body["temperature"]) == ("big", 7, 0)
-    assert [m["role"] for m in body["messages"]] == ["system", "user"]
-    image, text = body["messages"][1]["content"]
-    assert image["type"] == "image_url"
-    assert image["image_url"]["url"].startswith("data:image/png;base64,")
-    assert text == TALK[0]["content"][1]
-    assert TALK[0]["content"][0] == {"type": "image"}  # what was given is not changed
-
-
-def test_a_model_is_chosen_by_name(server, connect):
-    assert connect(model="small").name.startswith("small at ")
-    assert "does not serve 'huge'; it serves big, small" in one_line(lambda: connect(model="huge"))
-
-
-def test_it_does_not_point(connect):
-    engine = connect()
-    assert not engine.has_geotokens
-    assert "text only" in one_line(lambda: engine.scorer(LOCATE, engine.see(PICTURE)))
-
-
-@pytest.mark.parametrize(
-    "models",
-    [{"data": []}, {}, [], b"<html>", {"data": None}, {"data": ["big"]}, {"data": [{"name": "big"}]}, {"data": "big"}],
-)
-def test_a_server_without_models_is_one_line(models, server, connect):
-    server.models = models
-    assert "127.0.0.1" in one_line(connect)
-
-
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        ((404, {"error": "no such model"}), "404"),
-        ((500, {"error": "out of memory"}), "500"),
-        ((401, {}), "401"),
-        ((200, b"\xff\xfenot json"), "no usable reply"),
-        ((200, b""), "no usable reply"),
-        ((200, []), "sent no text back"),
-        ((200, {}), "sent no text back"),
-        ((200, {"choices": []}), "sent no text back"),
-        ((200, {"choices": "text"}), "sent no text back"),
-        ((200, {"choices": [None]}), "sent no text back"),
-        ((200, {"choices": [{"message": None}]}), "sent no text back"),
-        ((200, {"choices": [{"message": {"content": None}}]}), "sent no text back"),
-    ],
-)
-def test_a_reply_that_is_none_is_one_line(reply, message, server, connect):
-    engine = connect()
-    server.reply = reply
-    assert message in one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
-
-
-def test_a_server_that_does_not_answer_in_time_is_one_line(server, connect):
-    engine = connect(timeout=0.2)
-    server.delay = 0.6
-    assert "no usable reply" in one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "http://[", "http://127.0.0.1:99999/v1"])
-def test_a_server_that_is_not_there_is_one_line(url):
-    assert one_line(lambda: EndpointEngine(url, timeout=2))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gaea.assistant import Assistant
 from gaea.calibration import Calibration
-from gaea.engine import EndpointEngine
+from gaea.endpoint import EndpointEngine
 from gaea.errors import InputError
 from gaea.locate.kernels import kernel_per_km2
 from gaea.locate.neighbours import Neighbour, Neighbours
@@ -105,9 +105,9 @@ class Server(HTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    def answer(self, content):
+    def answer(self, content, status=200):
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -117,6 +117,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions":  # it does not tell of its tokens
+            self.answer({}, 404)
+            return
         self.server.asked.append(body)
         question = body["messages"][-1]["content"][-1]["text"]
         reply = self.server.places if question == LOCATE_IN_WORDS else "I see hills."
@@ -159,7 +162,7 @@ def ask(server):
         return Assistant(engine, memory, Calibration(**trust), {}).open(PICTURE)
 
     yield run
-    engine._client.close()
+    engine.close()
 
 
 CANDIDATES = json.dumps(

@@ -1,0 +1,162 @@
+"""vLLM as a process of its own: what it is started with, when it is ready, and how it ends.
+
+``python -m gaea.app.vllm …`` takes what ``vllm serve`` takes. It is the same server, started so that torchvision loads
+beside a CPU build of torch (`gaea._torchvision`), also in the processes that vLLM starts: they import the module that was
+run first, and this package with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gaea.errors import ModelError
+
+ENTRY = "vllm.entrypoints.openai.api_server"
+NO_MEDIA = "nowhere.invalid"
+"""The only domain that pictures may be fetched from: none. They are sent as data URLs."""
+POLL_S = 0.5
+GRACE_S = 20.0
+_SHOWN_OF_LOG = 400
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VllmConfig:
+    """One server.
+
+    Attributes:
+        model: Folder (see :mod:`gaea.vllm_layout`) or hub name.
+        name: What it is served as; ``gaea-nano`` for nano.
+        adapters: Folders of LoRA modules by the names they are served as.
+        adapter_rank: The highest rank among them.
+        port: On the loopback address.
+        dtype: What it computes in: ``auto``, ``float32``, ``bfloat16``, ``half``.
+        context: Most tokens of prompt and reply; None is the model's own limit.
+        cache_gib: Memory for keys and values, where it runs on a CPU.
+        more: Further arguments of ``vllm serve``.
+    """
+
+    model: str | Path
+    name: str
+    adapters: Mapping[str, str | Path] = dataclasses.field(default_factory=dict)
+    adapter_rank: int = 16
+    port: int
+    dtype: str = "auto"
+    context: int | None = None
+    cache_gib: int = 1
+    more: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """The base URL for :class:`gaea.endpoint.EndpointEngine`."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def arguments(self) -> list[str]:
+        """What follows ``vllm serve``, or ``python -m gaea.app.vllm``."""
+        given = {
+            "--model": self.model,
+            "--served-model-name": self.name,
+            "--host": "127.0.0.1",
+            "--port": self.port,
+            "--dtype": self.dtype,
+            "--limit-mm-per-prompt": json.dumps({"image": 1}),
+            "--allowed-media-domains": NO_MEDIA,
+        }
+        if self.context is not None:
+            given["--max-model-len"] = self.context
+        listed = [part for name, value in given.items() for part in (name, str(value))]
+        if self.adapters:
+            listed += ["--enable-lora", "--max-lora-rank", str(self.adapter_rank), "--lora-modules"]
+            listed += [f"{name}={folder}" for name, folder in self.adapters.items()]
+        return [*listed, *self.more]
+
+    def environment(self) -> dict[str, str]:
+        """Variables to set: no statistics are sent home, redirects are not followed, and a CPU's cache is bounded."""
+        return {
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+            "VLLM_CPU_KVCACHE_SPACE": str(self.cache_gib),
+        }
+
+
+@contextlib.contextmanager
+def running(config: VllmConfig, *, log: Path, patience_s: float = 600) -> Iterator[str]:
+    """Start a server, hand over its base URL once it answers, and stop it and its processes in any case.
+
+    Args:
+        config: What to start.
+        log: File for all it says.
+        patience_s: How long it may take to get ready.
+
+    Raises:
+        ModelError: It ended, or did not get ready in time; its last words are in the message, the rest in ``log``.
+    """
+    command = [sys.executable, "-m", "gaea.app.vllm", *config.arguments()]
+    with log.open("wb") as written:
+        process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this, and no shell
+            command,
+            env=os.environ | config.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its processes can be stopped with it
+        )
+        try:
+            _wait(process, config.port, log, patience_s)
+            yield config.url
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path, patience_s: float) -> None:
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise ModelError(f"vLLM ended with status {process.returncode} before it was ready{_last_words(log)}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            return
+        time.sleep(POLL_S)
+    raise ModelError(f"vLLM was not ready after {patience_s:.0f} s{_last_words(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, then end the whole group: what it started may have outlived it."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_words(log: Path) -> str:
+    """The last error in a log, or its last line, with where to read on."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    told = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "")
+    return f": {told[-_SHOWN_OF_LOG:]} (all of it: {log})"
+
+
+if __name__ == "__main__":
+    import runpy
+
+    sys.argv[0] = "vllm serve"
+    runpy.run_module(ENTRY, run_name="__main__")

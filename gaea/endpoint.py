@@ -1,0 +1,237 @@
+"""What speaks from afar: a model behind any OpenAI-compatible server, which points as well where the server is vLLM.
+
+To point, a model has to have the S2 symbols in its vocabulary, each as one token: the server's ``/tokenize`` tells. Its
+reply is then begun for it, ``<|geo|>`` and the path so far, and continued by one token, of which the server sends the
+log-probabilities of exactly the allowed symbols. The mask and the renormalisation are ours, so nothing depends on how
+the server samples. It computes prompt and picture once: its cache of prefixes does what `gaea.treecache` does here.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gaea import geotokens
+from gaea.connection import BUSY, MOST_AT_ONCE, Connection, NoReplyError
+from gaea.decoding import NextToken
+from gaea.engine import Sight
+from gaea.errors import ModelError
+from gaea.hilbert import IntArray
+from gaea.prompts import Message, with_system
+from gaea.sphere import FloatArray
+
+REMEMBERED = 4096
+"""Prefixes whose answers are kept; a few hundred are what a search leaves."""
+
+
+class EndpointEngine:
+    """Any OpenAI-compatible server, such as vLLM.
+
+    Args:
+        url: Base URL, ending in ``/v1``.
+        model: Name of the served model or LoRA module; None takes the first that the server lists.
+        api_key: Sent as a bearer token where given.
+        timeout: Longest silence of the server, seconds.
+        system: Whether the system message is sent; nano was trained without one. None sends it unless the served model
+            is nano by its name, or was put on top of it.
+
+    Attributes:
+        name: Model and URL, without credentials.
+        has_geotokens: Whether the server says that its vocabulary has the S2 symbols.
+
+    Raises:
+        MissingDependencyError: httpx is not installed.
+        ModelError: The server cannot be reached or does not serve that model.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120,
+        system: bool | None = None,
+    ) -> None:
+        self._connection = Connection(url, api_key=api_key, timeout_s=timeout)
+        try:
+            self._choose(model, system)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _choose(self, model: str | None, system: bool | None) -> None:
+        """Find the model among those that are served, and whether it has the symbols."""
+        shown = self._connection.shown
+        listed = self._connection.get("models").get("data")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        served = {str(entry["id"]): entry for entry in entries if entry.get("id")}
+        if model is not None and model not in served:
+            raise ModelError(f"{shown} does not serve '{model}'; it serves {', '.join(served) or 'nothing'}")
+        if not served:
+            raise ModelError(f"{shown} serves no model")
+        self._model = model or next(iter(served))
+        self.name = f"{self._model} at {shown}"
+        self._system = not _is_nano(served[self._model]) if system is None else system
+        self._symbol_ids = self._ids_of_symbols()
+        self.has_geotokens = bool(self._symbol_ids)
+
+    def see(self, image: Image.Image) -> Sight:
+        """Pack the picture once as a PNG data URL."""
+        packed = io.BytesIO()
+        image.save(packed, "PNG")
+        return Sight(image, {"url": "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()})
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
+        """Greedy reply of the served model.
+
+        Raises:
+            ModelError: The server cannot be reached, refuses, or sends no text.
+        """
+        body = self._body(messages, sight) | {"max_tokens": max_new_tokens}
+        try:
+            reply = self._connection.post("chat/completions", body)["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError):
+            reply = None
+        if not isinstance(reply, str):
+            raise ModelError(f"{self.name} sent no text back")
+        return reply.strip()
+
+    def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
+        """Scores S2 symbols; each prefix is asked once, those of a call at the same time.
+
+        Raises:
+            ModelError: The vocabulary has no S2 symbols; and, when called, the server cannot be reached, refuses, or
+                sends anything but the log-probabilities it was asked for.
+        """
+        if not self.has_geotokens:
+            raise ModelError(f"{self.name} has no S2 tokens in its vocabulary: it can talk, but not point")
+        return EndpointScorer(self._connection, self.name, self._body(messages, sight), self._symbol_ids)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
+
+    def _body(self, messages: Sequence[Message], sight: Sight) -> dict[str, Any]:
+        whole = with_system(messages) if self._system else messages
+        told = [_for_endpoint(message, sight.kept["url"]) for message in whole]
+        return {"model": self._model, "messages": told, "temperature": 0}
+
+    def _ids_of_symbols(self) -> list[int]:
+        """Ids of :func:`gaea.geotokens.all_symbols` in its order; empty where they are no tokens, or none can tell."""
+        symbols = list(geotokens.all_symbols())
+        asked = {"model": self._model, "prompt": "".join(symbols), "add_special_tokens": False}
+        try:
+            said = self._connection.post("/tokenize", asked | {"return_token_strs": True})
+        except NoReplyError as error:
+            if error.status in BUSY or error.status >= 500:
+                raise
+            return []  # no such page, as with servers other than vLLM
+        ids = said.get("tokens")
+        if not isinstance(ids, list) or not all(isinstance(each, int) for each in ids):
+            return []
+        single = len(ids) == len(set(ids)) == len(symbols) and said.get("token_strs") in (None, symbols)
+        return ids if single else []
+
+
+class EndpointScorer:
+    """A :class:`gaea.searchtree.NextToken` that asks a server.
+
+    Args:
+        connection: To the server.
+        name: What messages call the model.
+        body: Of a request for a reply: model, messages, temperature.
+        symbol_ids: Vocabulary ids of the 6 faces and 16 digits.
+        remembered: Prefixes whose answers are kept; when there are more, all but those of the present call go.
+
+    Attributes:
+        asked: Requests that were answered.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        body: dict[str, Any],
+        symbol_ids: list[int],
+        *,
+        remembered: int = REMEMBERED,
+    ) -> None:
+        self.asked = 0
+        self._connection, self._name, self._body = connection, name, body
+        self._faces, self._digits = (
+            symbol_ids[: geotokens.N_FACES],
+            symbol_ids[geotokens.N_FACES :][: geotokens.N_DIGITS],
+        )
+        self._rows: dict[tuple[int, ...], FloatArray] = {}
+        self._remembered = remembered
+
+    def __call__(self, prefixes: IntArray) -> FloatArray:
+        """See :class:`gaea.searchtree.NextToken`."""
+        paths = [tuple(path) for path in np.asarray(prefixes).tolist()]
+        new = [path for path in dict.fromkeys(paths) if path not in self._rows]
+        if len(self._rows) + len(new) > self._remembered:
+            self._rows = {path: self._rows[path] for path in paths if path in self._rows}
+        if new:
+            with ThreadPoolExecutor(min(len(new), MOST_AT_ONCE)) as pool:
+                self._rows.update(zip(new, pool.map(self._ask, new), strict=True))
+            self.asked += len(new)
+        return np.stack([self._rows[path] for path in paths])
+
+    def _ask(self, path: tuple[int, ...]) -> FloatArray:
+        """One request for the symbol after one path."""
+        allowed = self._digits if path else self._faces
+        said = "".join([geotokens.GEO_OPEN, *(_symbol(k, value) for k, value in enumerate(path))])
+        body = self._body | {
+            "messages": [*self._body["messages"], {"role": "assistant", "content": said}],
+            "continue_final_message": True,
+            "add_generation_prompt": False,
+            "max_tokens": 1,
+            "logprobs": True,
+            "logprob_token_ids": allowed,
+            "return_tokens_as_token_ids": True,
+        }
+        sent = _log_probs(self._connection.post("chat/completions", body))
+        got = sum(each in sent for each in allowed)
+        if got < len(allowed):
+            raise ModelError(
+                f"{self._name} sent log-probabilities of {got} of the {len(allowed)} S2 symbols it was asked for: "
+                "pointing needs a vLLM that knows logprob_token_ids"
+            )
+        row = np.array([sent[each] for each in allowed], np.float64)
+        top = row.max()
+        if not np.isfinite(top) or np.isnan(row).any():
+            raise ModelError(f"{self._name} sent log-probabilities that are no numbers, after {said}")
+        return np.asarray(row - top - np.log(np.exp(row - top).sum()))
+
+
+def _log_probs(reply: dict[str, Any]) -> dict[int, float]:
+    """Log-probabilities of a reply's first token by id; empty where the reply has none in the form asked for."""
+    try:
+        listed = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        return {int(each["token"].removeprefix("token_id:")): float(each["logprob"]) for each in listed}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _symbol(position: int, value: int) -> str:
+    return (geotokens.DIGIT_SYMBOLS if position else geotokens.FACE_SYMBOLS)[value]
+
+
+def _is_nano(entry: dict[str, Any]) -> bool:
+    """Whether a served model is nano, or a LoRA module on top of it."""
+    return "gaea-nano" in (entry.get("id"), entry.get("parent"))
+
+
+def _for_endpoint(message: Message, url: str) -> Message:
+    parts = [
+        {"type": "image_url", "image_url": {"url": url}} if part["type"] == "image" else part
+        for part in message["content"]
+    ]
+    return {"role": message["role"], "content": parts}

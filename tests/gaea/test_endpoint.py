@@ -1,0 +1,438 @@
+"""A model behind a server, with a stand-in that answers as it is told to: what is asked, and whatever comes back."""
+
+import contextlib
+import email.utils
+import json
+import math
+import threading
+import time
+import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gaea import connection, geotokens, prompts
+from gaea.briefing import Briefing
+from gaea.decoding import SearchConfig, search
+from gaea.endpoint import EndpointEngine, EndpointScorer
+from gaea.errors import ModelError
+
+PICTURE = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
+TALK = prompts.talk(Briefing(), [], "Where is this?")
+LOCATE = prompts.locate()
+IDS = list(range(700, 724))
+ROOT = np.zeros((1, 0), np.int64)
+
+
+def scores(path, ids):
+    """Log-probabilities over a whole vocabulary: the same for the same path, and they need a mask to add up."""
+    rng = np.random.default_rng([len(path), *path])
+    return dict(zip(ids, (-3 + rng.normal(size=len(ids))).tolist(), strict=True))
+
+
+class Server(ThreadingHTTPServer):
+    """As vLLM, and as told: each of the ``next`` answers comes once, before what it would say by itself."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        self.models = {"data": [{"id": "big"}, {"id": "small"}, {"id": "gaea-nano"}, {"id": "mine"}]}
+        self.models["data"][3]["parent"] = "gaea-nano"
+        self.tokens = (200, {"tokens": IDS, "token_strs": list(geotokens.all_symbols())})
+        self.reply = (200, {"choices": [{"message": {"content": " In France. "}}]})
+        self.change = lambda said: said
+        self.next, self.headers = [], {}
+        self.delay, self.requests = 0.0, []
+        self.busy, self.busiest, self.lock = 0, 0, threading.Lock()
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def respond(self, path, body):
+        if path.endswith("/tokenize"):
+            return self.tokens
+        if self.next:
+            return self.next.pop(0)
+        if "logprob_token_ids" not in body:
+            return self.reply
+        symbols = {symbol: i for i, symbol in enumerate(geotokens.all_symbols())}
+        marks = body["messages"][-1]["content"].removeprefix("<|geo|>").replace("><", ">\n<").split()
+        path = [symbols[mark] - (6 if k else 0) for k, mark in enumerate(marks)]
+        sent = self.change(scores(path, body["logprob_token_ids"]))
+        top = [{"token": f"token_id:{i}", "logprob": value} for i, value in sent.items()]
+        return 200, {"choices": [{"logprobs": {"content": [{"top_logprobs": top}]}}]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, content):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(*(200, self.server.models) if self.path.endswith("/v1/models") else (404, {}))
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.busy += 1
+            self.server.busiest = max(self.server.busy, self.server.busiest)
+            self.server.requests.append((self.path, self.headers["Authorization"], body))
+            response = self.server.respond(self.path, body)
+        time.sleep(self.server.delay)
+        with self.server.lock:
+            self.server.busy -= 1
+        self.answer(*response)
+
+    def log_message(self, *_):
+        pass
+
+    def handle(self):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
+            super().handle()
+
+
+@pytest.fixture
+def server():
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def connect(server):
+    opened = []
+
+    def make(url=None, **options):
+        opened.append(EndpointEngine(url or server.url(), **options))
+        server.requests.clear()
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Sleeps are counted, not slept."""
+    slept = []
+    monkeypatch.setattr(connection, "time", types.SimpleNamespace(sleep=slept.append, time=time.time))
+    return slept
+
+
+def one_line(call):
+    with pytest.raises(ModelError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ---- talking
+
+
+def test_an_endpoint_is_asked_in_openai_form(server, connect):
+    engine = connect(api_key="secret")
+    assert engine.name.startswith("big at http://127.0.0.1")
+    assert engine.complete(TALK, engine.see(PICTURE), max_new_tokens=7) == "In France."
+    ((path, key, body),) = server.requests
+    assert (path, key) == ("/v1/chat/completions", "Bearer secret")
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("big", 7, 0)
+    assert [m["role"] for m in body["messages"]] == ["system", "user"]
+    image, text = body["messages"][1]["content"]
+    assert image["type"] == "image_url"
+    assert image["image_url"]["url"].startswith("data:image/png;base64,")
+    assert text == TALK[0]["content"][1]
+    assert TALK[0]["content"][0] == {"type": "image"}  # what was given is not changed
+
+
+@pytest.mark.parametrize(
+    ("options", "roles"),
+    [
+        ({}, ["system", "user"]),
+        ({"system": False}, ["user"]),
+        ({"model": "gaea-nano"}, ["user"]),
+        ({"model": "mine"}, ["user"]),  # a LoRA module on nano
+        ({"model": "gaea-nano", "system": True}, ["system", "user"]),
+    ],
+)
+def test_the_system_message_goes_to_models_that_know_it(options, roles, server, connect):
+    engine = connect(**options)
+    engine.complete(TALK, engine.see(PICTURE))
+    assert [m["role"] for m in server.requests[0][2]["messages"]] == roles
+
+
+def test_a_model_is_chosen_by_name(connect):
+    assert connect(model="small").name.startswith("small at ")
+    assert "does not serve 'huge'; it serves big, small" in one_line(lambda: connect(model="huge"))
+
+
+def test_credentials_in_the_url_are_sent_and_never_shown(server, connect):
+    engine = connect(server.url().replace("//", "//me:secret@"))
+    assert engine.complete(TALK, engine.see(PICTURE)) == "In France."
+    assert server.requests[0][1].startswith("Basic ")
+    server.reply = (404, {})
+    said = one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
+    assert "secret" not in said + engine.name + one_line(lambda: connect(engine.name[7:], model="absent"))
+
+
+@pytest.mark.parametrize(
+    "models",
+    [{"data": []}, {}, [], b"<html>", {"data": None}, {"data": ["big"]}, {"data": [{"name": "big"}]}, {"data": "big"}],
+)
+def test_a_server_without_models_is_one_line(models, server, connect):
+    server.models = models
+    assert "127.0.0.1" in one_line(connect)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ((404, {"error": "no such model"}), "HTTP 404: no such model"),
+        ((400, {"error": {"message": "longer than\n 512 tokens", "type": "x"}}), "HTTP 400: longer than 512 tokens"),
+        ((422, {"detail": [{"loc": ["body"]}]}), "HTTP 422"),
+        ((500, {"error": "out of memory"}), "500"),
+        ((401, {}), "401"),
+        ((302, {}), "302"),
+        ((200, b"\xff\xfenot json"), "no usable reply"),
+        ((200, b""), "no usable reply"),
+        ((200, []), "sent no text back"),
+        ((200, {}), "sent no text back"),
+        ((200, {"choices": []}), "sent no text back"),
+        ((200, {"choices": "text"}), "sent no text back"),
+        ((200, {"choices": [None]}), "sent no text back"),
+        ((200, {"choices": [{"message": None}]}), "sent no text back"),
+        ((200, {"choices": [{"message": {"content": None}}]}), "sent no text back"),
+    ],
+)
+def test_a_reply_that_is_none_is_one_line(reply, message, server, connect):
+    engine = connect()
+    server.reply = reply
+    assert message in one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
+
+
+def test_a_server_that_does_not_answer_in_time_is_one_line(server, connect):
+    engine = connect(timeout=0.2)
+    server.delay = 0.6
+    assert "no usable reply" in one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "http://[", "http://127.0.0.1:99999/v1"])
+def test_a_server_that_is_not_there_is_one_line(url):
+    assert one_line(lambda: EndpointEngine(url, timeout=2))
+
+
+# ---- a server that is busy
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again(status, server, connect, waits):
+    engine = connect()
+    server.next = [(status, {}), (status, b"busy")]
+    assert engine.complete(TALK, engine.see(PICTURE)) == "In France."
+    assert waits == [0.5, 1.0]
+    assert len(server.requests) == 3
+    server.next = [(status, {"error": {"message": "too many"}})] * 9
+    assert f"HTTP {status}: too many" in one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
+    assert len(server.requests) == 3 + 5
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [("3", 3), ("0", 0), ("86400", 30), ("soon", 0.5), ("-1", 0.5), ("nan", 0.5), ("", 0.5)],
+)
+def test_it_waits_as_long_as_the_server_asks(header, wait, server, connect, waits):
+    engine = connect()
+    server.headers["Retry-After"] = header
+    server.next = [(429, {})]
+    engine.complete(TALK, engine.see(PICTURE))
+    assert waits == [wait]
+
+
+def test_a_date_to_wait_for_is_read(server, connect, waits):
+    engine = connect()
+    server.headers["Retry-After"] = email.utils.formatdate(time.time() + 10, usegmt=True)
+    server.next = [(503, {})]
+    engine.complete(TALK, engine.see(PICTURE))
+    assert waits[0] == pytest.approx(10, abs=2)
+
+
+def test_other_failures_are_not_tried_again(server, connect, waits):
+    engine = connect()
+    server.next = [(500, {})]
+    one_line(lambda: engine.complete(TALK, engine.see(PICTURE)))
+    assert (waits, len(server.requests)) == ([], 1)
+
+
+# ---- pointing
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        (404, {}),
+        (405, {"detail": "Method Not Allowed"}),
+        (401, {}),
+        (200, b"<html>"),
+        (200, []),
+        (200, {}),
+        (200, {"tokens": None}),
+        (200, {"tokens": [*IDS, 5]}),  # a symbol cut in two
+        (200, {"tokens": [IDS[0]] * 24}),  # an unknown token, again and again
+        (200, {"tokens": [str(i) for i in IDS]}),
+        (200, {"tokens": IDS, "token_strs": ["<"] * 24}),
+    ],
+)
+def test_a_vocabulary_without_symbols_talks_but_does_not_point(tokens, server, connect):
+    server.tokens = tokens
+    engine = connect()
+    assert not engine.has_geotokens
+    assert "no S2 tokens in its vocabulary" in one_line(lambda: engine.scorer(LOCATE, engine.see(PICTURE)))
+    assert engine.complete(TALK, engine.see(PICTURE)) == "In France."
+
+
+def test_a_server_that_fails_at_the_question_is_not_taken_for_one_without_symbols(server, connect, waits):
+    server.tokens = (500, {})
+    assert "/tokenize: HTTP 500" in one_line(connect)
+    server.tokens = (429, {})
+    assert "/tokenize: HTTP 429" in one_line(connect)
+
+
+def test_the_page_beside_v1_is_asked_under_the_same_prefix(server, connect):
+    server.requests.clear()
+    EndpointEngine(server.url().replace("/v1", "/models/nano/v1/")).close()
+    ((path, _, body),) = server.requests
+    assert path == "/models/nano/tokenize"
+    assert body["prompt"] == "".join(geotokens.all_symbols())
+    assert body["add_special_tokens"] is False
+
+
+def test_the_next_symbol_is_asked_of_a_reply_that_was_begun(server, connect):
+    engine = connect(system=False)
+    assert engine.has_geotokens
+    row = engine.scorer(LOCATE, engine.see(PICTURE))(np.array([[2, 15, 0]]))
+    ((path, _, body),) = server.requests
+    assert path == "/v1/chat/completions"
+    assert [m["role"] for m in body["messages"]] == ["user", "assistant"]
+    assert body["messages"][1]["content"] == "<|geo|><|s2:f2|><|s2:15|><|s2:0|>"
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert (body["max_tokens"], body["temperature"], body["logprobs"]) == (1, 0, True)
+    assert body["logprob_token_ids"] == IDS[6:22]
+    expected = np.array(list(scores([2, 15, 0], IDS[6:22]).values()))
+    np.testing.assert_allclose(row, [expected - np.log(np.exp(expected).sum())], atol=1e-12)
+    faces = engine.scorer(LOCATE, engine.see(PICTURE))(ROOT)
+    assert faces.shape == (1, 6)
+    assert server.requests[-1][2]["messages"][1]["content"] == "<|geo|>"
+    assert server.requests[-1][2]["logprob_token_ids"] == IDS[:6]
+    assert np.exp(faces).sum() == pytest.approx(1)
+
+
+def test_each_prefix_is_asked_once_and_rows_keep_their_order(server, connect):
+    engine = connect()
+    score = engine.scorer(LOCATE, engine.see(PICTURE))
+    first = score(np.array([[2, 3], [1, 0], [2, 3]]))
+    again = score(np.array([[1, 0], [4, 4], [2, 3]]))
+    assert len(server.requests) == score.asked == 3
+    np.testing.assert_array_equal(first[[1, 0]], again[[0, 2]])
+    np.testing.assert_array_equal(first[0], first[2])
+    assert np.abs(first[0] - first[1]).max() > 0.1
+
+
+def test_what_is_remembered_is_bounded(server, connect):
+    engine = connect()
+    made = engine.scorer(LOCATE, engine.see(PICTURE))
+    score = EndpointScorer(engine._connection, "tiny", made._body, IDS, remembered=4)
+    all_of = np.array([[2, k] for k in range(4)])
+    score(all_of)
+    score(np.array([[2, 0], [2, 5]]))  # makes room, and keeps what this call needs
+    assert len(server.requests) == 5
+    score(np.array([[2, 0]]))
+    assert len(server.requests) == 5
+    score(all_of[1:2])
+    assert len(server.requests) == 6
+    assert len(score._rows) <= 4
+
+
+def test_prefixes_are_asked_together_with_a_bound(server, connect):
+    engine = connect()
+    server.delay = 0.05
+    rows = engine.scorer(LOCATE, engine.see(PICTURE))(np.array([[2, k, j] for k in range(4) for j in range(16)]))
+    assert rows.shape == (64, 16)
+    assert 4 < server.busiest <= connection.MOST_AT_ONCE
+
+
+def test_a_search_makes_a_belief_of_it(server, connect):
+    engine = connect()
+    belief = search(engine.scorer(LOCATE, engine.see(PICTURE)), SearchConfig(symbols=3, width=6))
+    assert np.exp(belief.log_prob).sum() == pytest.approx(1, abs=1e-6)
+    assert len(server.requests) == 1 + 6 + 6
+
+
+def test_what_is_not_asked_for_does_no_harm(server, connect):
+    engine = connect()
+    plain = engine.scorer(LOCATE, engine.see(PICTURE))(ROOT)
+    server.change = lambda said: {5: -0.01} | said  # vLLM adds the token that it drew
+    np.testing.assert_array_equal(engine.scorer(LOCATE, engine.see(PICTURE))(ROOT), plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda said: dict(list(said.items())[:-1]), "sent log-probabilities of 5 of the 6 S2 symbols"),
+        (lambda said: {}, "of 0 of the 6 S2 symbols"),
+        (lambda said: {i + 100: value for i, value in said.items()}, "of 0 of the 6 S2 symbols"),
+        (lambda said: dict.fromkeys(said, math.nan), "no numbers, after <|geo|>"),
+        (lambda said: said | {IDS[0]: math.nan}, "no numbers"),
+        (lambda said: said | {IDS[0]: math.inf}, "no numbers"),
+        (lambda said: dict.fromkeys(said, -math.inf), "no numbers"),
+        (lambda said: said | {IDS[0]: None}, "of 0 of the 6 S2 symbols"),
+        (lambda said: said | {IDS[0]: "high"}, "of 0 of the 6 S2 symbols"),
+    ],
+)
+def test_anything_but_the_log_probabilities_asked_for_is_one_line(change, message, server, connect):
+    engine = connect()
+    server.change = change
+    assert message in one_line(lambda: engine.scorer(LOCATE, engine.see(PICTURE))(ROOT))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [],
+        {},
+        {"choices": []},
+        {"choices": [{"logprobs": None}]},
+        {"choices": [{"logprobs": {"content": []}}]},
+        {"choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": "France", "logprob": -1}]}]}}]},
+        {"choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": 5, "logprob": -1}]}]}}]},
+    ],
+)
+def test_a_reply_without_log_probabilities_is_one_line(reply, server, connect):
+    engine = connect()
+    score = engine.scorer(LOCATE, engine.see(PICTURE))
+    server.next = [(200, reply)]
+    assert "pointing needs a vLLM that knows logprob_token_ids" in one_line(lambda: score(ROOT))
+
+
+def test_one_failure_among_many_ends_the_call_and_spares_the_server(server, connect):
+    engine = connect()
+    server.delay = 0.02
+    server.next = [(500, {"error": "out of memory"})]
+    score = engine.scorer(LOCATE, engine.see(PICTURE))
+    all_of = np.array([[2, k, j] for k in range(16) for j in range(16)])
+    assert "HTTP 500: out of memory" in one_line(lambda: score(all_of))
+    assert len(server.requests) < len(all_of) / 2
+    assert score(all_of[:3]).shape == (3, 16)  # and the next call works
