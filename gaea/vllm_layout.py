@@ -53,19 +53,26 @@ def lay_out(model: str | Path, into: str | Path, *, adapter: str | Path | None =
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise InputError(f"{into} is not empty: name a folder that does not exist yet")
     into.mkdir(parents=True, exist_ok=True)
-    if adapter is not None:
-        _merge(str(model), str(adapter), into)
-        _rename(into, into)
-        return into
-    folder = Path(model)
+    try:
+        if adapter is not None:
+            _merge(str(model), str(adapter), into)
+            _rename(into, into)
+        else:
+            _copy(Path(model), into)
+    except BaseException:
+        shutil.rmtree(into)  # half a model would be taken for a whole one
+        raise
+    return into
+
+
+def _copy(folder: Path, into: Path) -> None:
     if not folder.is_dir() or not any(folder.glob("*.safetensors")):
-        raise ModelError(f"'{model}' is not a folder with a model in safetensors")
+        raise ModelError(f"'{folder}' is not a folder with a model in safetensors")
     weights = {*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.pt"), folder / INDEX_FILE}
     for file in sorted(set(folder.iterdir()) - weights):
         if file.is_file():
             shutil.copy2(file, into / file.name)
     _rename(folder, into)
-    return into
 
 
 def _rename(folder: Path, into: Path) -> None:
