@@ -50,15 +50,44 @@ def told(pictures: Pictures, config: TokensConfig, *, device: Any) -> Told:
     return Told(features, near, *rest)
 
 
+class PackableLinear(nn.Linear):
+    """A linear layer that can also keep its weights in oneDNN's order, in which a few rows take half the time.
+
+    Its parameters are the plain layer's and are saved as such. Once packed they must not be changed any more, because
+    the copy would not follow them.
+    """
+
+    packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Make the copy, of 32-bit weights on a CPU whose torch has oneDNN; elsewhere nothing changes."""
+        if (
+            self.weight.device.type == "cpu"
+            and self.weight.dtype == torch.float32
+            and torch.backends.mkldnn.is_available()
+        ):
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), _FEW_ROWS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As :class:`torch.nn.Linear`; no gradients go through the copy."""
+        if self.packed is None or x.device.type != "cpu" or torch.is_grad_enabled():
+            return super().forward(x)
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return out
+
+
+_FEW_ROWS = 8  # of a call, for which the order is chosen; others are computed as well
+
+
 class Attention(nn.Module):
     """Multi-head attention whose keys and values can be computed apart, and so be kept."""
 
     def __init__(self, config: TokensConfig) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
-        self.query = nn.Linear(config.width, config.width)
-        self.key_value = nn.Linear(config.width, 2 * config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.query = PackableLinear(config.width, config.width)
+        self.key_value = PackableLinear(config.width, 2 * config.width)
+        self.out = PackableLinear(config.width, config.width)
 
     def split(self, x: Tensor) -> Tensor:
         """(n, m, width) to (n, heads, m, width of a head)."""
@@ -86,10 +115,10 @@ class EncoderLayer(nn.Module):
         self.itself, self.before_itself = Attention(config), nn.LayerNorm(config.width)
         self.before_forward = nn.LayerNorm(config.width)
         self.feed = nn.Sequential(
-            nn.Linear(config.width, config.feedforward),
+            PackableLinear(config.width, config.feedforward),
             nn.ReLU(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.feedforward, config.width),
+            PackableLinear(config.feedforward, config.width),
         )
         self.drop = nn.Dropout(config.dropout)
 
@@ -129,7 +158,8 @@ class TokensNet(nn.Module):
         self.first_row: Tensor
         self.register_buffer("first_row", torch.tensor((0, *np.cumsum(sizes)[:-1].tolist())), persistent=False)
         self.project = nn.ModuleList(
-            nn.Sequential(nn.Linear(w, width), nn.ReLU(), nn.Linear(width, width)) for w in config.feature_widths
+            nn.Sequential(PackableLinear(w, width), nn.ReLU(), PackableLinear(width, width))
+            for w in config.feature_widths
         )
         self.cls = nn.Parameter(torch.empty(width))
         self.position = nn.Parameter(torch.empty(config.positions, width))
@@ -141,7 +171,7 @@ class TokensNet(nn.Module):
         self.symbols = nn.Embedding(sum(sizes), width)
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(width)
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+        self.heads = nn.ModuleList(PackableLinear(width, size) for size in sizes)
         self.alike = _perceptron(_SIMILARITY, width) if config.similarity else None
         self.place = _perceptron(3 + 6 * config.place_waves, width) if config.place_waves else None
         # As long as the features, which have unit length.
@@ -183,6 +213,12 @@ class TokensNet(nn.Module):
         """Each decoder layer's keys and values of what the encoder made, (n, heads, positions, width of a head)."""
         return [layer.memory.keys_values(memory) for layer in self.layers()]
 
+    def pack(self) -> None:
+        """Make reading a few symbols fast on the CPU, for a network that is not trained any more."""
+        for module in self.modules():
+            if isinstance(module, PackableLinear):
+                module.pack()
+
     def layers(self) -> list[DecoderLayer]:
         """The decoder's."""
         return [layer for layer in self.decoder if isinstance(layer, DecoderLayer)]
@@ -223,4 +259,4 @@ def _waves(xyz: Tensor, octaves: int) -> Tensor:
 
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
+    return nn.Sequential(PackableLinear(inputs, width), nn.ReLU(), PackableLinear(width, width))

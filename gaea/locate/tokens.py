@@ -201,6 +201,8 @@ class TokensLocator:
                 f"{folder / WEIGHTS_FILE} holds no weights that fit {CONFIG_FILE} beside it: "
                 f"{' '.join(str(error).split())[:200]}"
             ) from error
+        net = net.to(device)
+        net.pack()
         return cls(net, device=device)
 
     def read(self, pictures: Pictures) -> TokenTree:

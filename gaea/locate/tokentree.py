@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gaea import geotokens
 from gaea.decoding import NextToken
@@ -23,6 +22,7 @@ from gaea.sphere import FloatArray
 if TYPE_CHECKING:
     from gaea.locate.tokennet import DecoderLayer, KeysValues, TokensNet
 
+_FIRST_ROOM = 64
 REMEMBERED = 4096
 """Symbols whose keys and values are kept, of all pictures together."""
 
@@ -49,7 +49,7 @@ class TokenTree:
             self._memory = net.read_memory(memory)
         self._rows: dict[_Key, FloatArray] = {}
         self._slots: dict[_Key, int] = {}
-        self._kept: list[KeysValues] = []
+        self._kept = self._empty()  # keys and values of each layer and symbol, (layers, room, 2 · width)
 
     def scorer(self, picture: int) -> NextToken:
         """Scores paths for one of the pictures."""
@@ -83,7 +83,7 @@ class TokenTree:
             cells[:, k + 1] = geotokens.decode(prefixes[:, : k + 1]).view(np.int64)
         keys = [[(int(q), int(c)) for c in row] for q, row in zip(pictures, cells, strict=True)]
         if len(self._slots) + len({key for row in keys for key in row} - self._slots.keys()) > self._remembered:
-            self._slots, self._rows, self._kept = {}, {}, []
+            self._slots, self._rows, self._kept = {}, {}, self._empty()
         for k in range(length + 1):
             new = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._rows}
             if new:
@@ -104,6 +104,7 @@ class TokenTree:
             x = net.embed(torch.from_numpy(np.ascontiguousarray(prefixes[:, -1])).to(device), length - 1)
         else:
             x = net.begin(n)
+        self._make_room(base + n)
         where = _Groups(pictures, self.pictures, device)
         for number, layer in enumerate(net.layers()):
             x = self._through(layer, number, x, path, where)
@@ -113,27 +114,25 @@ class TokenTree:
 
     def _through(self, layer: DecoderLayer, number: int, x: Tensor, path: Tensor, where: _Groups) -> Tensor:
         """Take the new symbols (n, width) through one layer."""
-        normed = layer.before_itself(x)[:, None]
-        keys, values = self._extend(number, layer.itself.keys_values(normed), int(path[0, -1]))
-        # (n, symbols of the path, heads, width of a head)
-        own = keys[path].transpose(1, 2), values[path].transpose(1, 2)
-        x = x + layer.itself(normed, own)[:, 0]
+        kept, base, normed = self._kept[number], len(self._slots) - len(x), layer.before_itself(x)
+        kept[base : base + len(x)] = layer.itself.key_value(normed)
+        keys, values = kept[path].chunk(2, -1)
+        x = x + layer.itself(normed[:, None], (layer.itself.split(keys), layer.itself.split(values)))[:, 0]
         asked = where.spread(layer.before_memory(x))
         x = x + where.gather(layer.memory(asked, where.of(self._memory[number])))
         return layer.fed(x)
 
-    def _extend(self, number: int, new: KeysValues, base: int) -> KeysValues:
-        """Keep the new symbols' keys and values behind the ``base`` that are kept; both (slots, heads, width)."""
-        if number == len(self._kept):
-            self._kept.append((new[0].new_zeros(0, *new[0].shape[1::2]), new[1].new_zeros(0, *new[1].shape[1::2])))
-        room, n = len(self._kept[number][0]), len(new[0])
-        if base + n > room:  # doubled, so that growing costs little
-            more = max(base + n - room, room)
-            keys, values = (F.pad(kept, (0, 0, 0, 0, 0, more)) for kept in self._kept[number])
-            self._kept[number] = keys, values
-        for kept, rows in zip(self._kept[number], new, strict=True):
-            kept[base : base + n] = rows[:, :, 0]
-        return self._kept[number]
+    def _empty(self) -> Tensor:
+        """Room for nothing."""
+        return self._memory[0][0].new_empty(len(self._memory), 0, 2 * self._net.config.width)
+
+    def _make_room(self, symbols: int) -> None:
+        """Have room for the keys and values of so many symbols; it is doubled, so that growing costs little."""
+        held = self._kept.shape[1]
+        if symbols > held:
+            width = 2 * self._net.config.width
+            more = self._kept.new_empty(len(self._memory), max(symbols, 2 * held, _FIRST_ROOM) - held, width)
+            self._kept = torch.cat([self._kept, more], 1)
 
 
 class _Groups:
@@ -150,13 +149,15 @@ class _Groups:
 
     def spread(self, x: Tensor) -> Tensor:
         """(n, width) to (pictures, most rows of one, width), zeros where a picture has fewer."""
+        if self._shape[0] == 1:
+            return x[None]
         rows = x.new_zeros(*self._shape, x.shape[-1])
         rows[self._at] = x
         return rows
 
     def gather(self, x: Tensor) -> Tensor:
         """Undo :meth:`spread`."""
-        return x[self._at]
+        return x[0] if self._shape[0] == 1 else x[self._at]
 
     def of(self, memory: KeysValues) -> KeysValues:
         """The memory of the pictures that are asked for."""
