@@ -45,6 +45,7 @@ class Settings:
         store_at: Folder or address of the store, where it is not the usual one.
         device: Torch device; None picks CUDA where there is one.
         quantize: ``4bit`` or ``8bit``, with bitsandbytes.
+        system: Whether the model is sent the system message; None is yes, but for nano, which was trained without one.
         progress: Told what is being loaded.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     store_at: str | None = None
     device: str | None = None
     quantize: str | None = None
+    system: bool | None = None
     progress: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +66,16 @@ class Settings:
             raise InputError(f"store '{self.store}' is not known: {', '.join(BACKENDS)}")
         if self.engine not in (None, "transformers") and not str(self.engine).startswith(("http://", "https://")):
             raise InputError(f"engine '{self.engine}' is not known: transformers, or a URL such as http://host:8000/v1")
+        if self.served and (self.adapter or self.quantize):
+            raise InputError(
+                "adapter and quantize are for a model in this process: start the server with them, and name as the model "
+                "what the adapter is served as"
+            )
+
+    @property
+    def served(self) -> bool:
+        """Whether the model runs behind a URL."""
+        return self.engine not in (None, "transformers")
 
 
 def assemble(**options: Any) -> Assistant:
@@ -105,8 +117,9 @@ def cache_folder() -> Path:
 
 
 def _engine(settings: Settings) -> Engine:
-    if settings.engine not in (None, "transformers"):
-        return EndpointEngine(str(settings.engine), model=settings.model, api_key=os.environ.get("GAEA_API_KEY"))
+    if settings.served:
+        key = os.environ.get("GAEA_API_KEY")
+        return EndpointEngine(str(settings.engine), model=settings.model, api_key=key, system=settings.system)
     nano = settings.model in (None, "nano")
     if nano and not (NANO / "llava" / "model.safetensors").is_file():
         raise ModelError(f"the shipped model is missing from {NANO}: reinstall, or choose one with --model")
@@ -115,7 +128,7 @@ def _engine(settings: Settings) -> Engine:
         adapter=settings.adapter,
         device=_device(settings),
         quantize=settings.quantize,
-        system=not nano,
+        system=not nano if settings.system is None else settings.system,
         name="gaea-nano" if nano else None,
     )
 
