@@ -68,8 +68,8 @@ class Settings:
             raise InputError(f"engine '{self.engine}' is not known: transformers, or a URL such as http://host:8000/v1")
         if self.served and (self.adapter or self.quantize):
             raise InputError(
-                "adapter and quantize are for a model in this process: start the server with them, and name as the model "
-                "what the adapter is served as"
+                "adapter and quantize are for a model in this process: start the server with them, and give as model "
+                "the name that the adapter is served under"
             )
 
     @property

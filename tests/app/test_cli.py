@@ -267,7 +267,7 @@ def test_a_bad_photo_is_one_line_before_any_model_is_loaded(name, assistant, tmp
         (("ask", "{photo}", "\udcff?"), "question 1 is not readable text"),
         (("ask", "\udcff.jpg"), "there is no such file"),
         (("ask", "{photo}", "--html", "{folder}/a", "--geojson", "{folder}/a"), "two files"),
-        (("ask", "{photo}", "--store", "faiss"), "chroma, memory"),
+        (("ask", "{photo}", "--store", "faiss"), "memory, chroma"),
         (("ask", "{photo}", "--engine", "ftp://host"), "transformers, or a URL"),
         (("ask", "{photo}", "--engine", "http://host/v1", "--adapter", "mine"), "start the server with them"),
         (("ask", "{photo}", "--engine", "http://host/v1", "--quantize", "4bit"), "start the server with them"),
