@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gaea.errors import GaeaError
+from gaea.finetune import dataset_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,14 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     tokens.add_argument("--gallery", type=Path, required=True, help="Parquet file or folder of them; training places")
     tokens.add_argument("--out", type=Path, default=Path("runs/tokens"), help="folder of the run")
     tokens.add_argument("--device", default="cpu", help="torch device")
+    dataset_commands.declare(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    runs = {"nano": _nano, "location": _location, "tokens": _tokens, "dataset": _dataset}
     try:
-        {"nano": _nano, "location": _location, "tokens": _tokens}[options.command](options)
+        return runs[options.command](options) or 0
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
-    return 0
 
 
 def _nano(options: argparse.Namespace) -> None:
@@ -91,6 +93,10 @@ def _tokens(options: argparse.Namespace) -> None:
 
     config = recipe.load(options.recipe, tokens.TokensRecipe)
     tokens.make(config, Gallery.read(options.gallery), options.out, device=options.device, progress=tqdm)
+
+
+def _dataset(options: argparse.Namespace) -> int:
+    return dataset_commands.run(options, print)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ FIELDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.HUB: ("image", "question", "answer", "lat", "lon", "location", "question_type", "subset"),
 }
 
+_COLUMNS = ("lat", "lon", "location")  # of the hub; elsewhere they lie among our facts
+
 
 def kind_of(row: Mapping[str, Any]) -> Kind:
     """The kind whose fields a row has most of.
@@ -169,7 +171,7 @@ def example_of(row: Mapping[str, Any], kind: Kind | None = None) -> Example:
         return Example((row["filename"],), row["question_type"], turns, "", row["unique_id"], ours, other)
     if kind is Kind.HUB:
         images = image_names(row["image"])
-        ours |= {name: row[name] for name in ("lat", "lon", "location") if row[name] not in (None, "")}
+        ours |= {name: row[name] for name in _COLUMNS if name not in ours and row[name] not in (None, "")}
         turns = _asked(row["question"], row["answer"], len(images))
         return Example(
             images, row["question_type"], turns, row["subset"] or "", other.pop("unique_id", None), ours, other
@@ -214,10 +216,9 @@ def rows_of(example: Example, kind: Kind) -> list[Row]:
 
 
 def _hub_row(example: Example, question: Turn, answer: Turn) -> Row:
-    told = dict(example.ours)
-    columns = {
-        name: "" if (value := told.pop(name, None)) is None else str(value) for name in ("lat", "lon", "location")
-    }
+    columns = {name: "" if (value := example.ours.get(name)) is None else str(value) for name in _COLUMNS}
+    # What a column says to the letter needs no second place; a number does, because a column holds text.
+    told = {name: value for name, value in example.ours.items() if name not in _COLUMNS or not isinstance(value, str)}
     extra: Row = {} if example.unique_id is None else {"unique_id": str(example.unique_id)}
     return {
         "image": example.images[0] if example.images else "",

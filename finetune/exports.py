@@ -2,8 +2,8 @@
 
 - **TRL** (``SFTTrainer`` on a vision-language model): ``messages`` with ``role`` and ``content`` as text, ``images``;
   the trainer puts the pictures before the first question, so a conversation with pictures elsewhere is refused. Cast
-  the column with ``dataset.cast_column("images", List(Image()))``. Loaded back in the tests by ``datasets`` and by TRL's
-  own collator, where TRL is installed.
+  the column with ``dataset.cast_column("images", List(Image()))``. Loaded back in the tests by ``datasets``, and by
+  TRL's own collator where TRL is installed.
 - **ms-swift**: the standard format of its page "Custom dataset": JSON lines of ``messages`` with :data:`IMAGE_TAG`
   where a picture goes, and ``images``. Checked against that page, not loaded by the library.
 - **LLaMA-Factory**: ``sharegpt`` as its ``data/README.md`` has it: ``conversations`` of ``from`` and ``value``,
