@@ -1,4 +1,4 @@
-"""The encoder and decoder of GeoToken in torch; :mod:`gaea.locate.tokens` says what goes in and how big it is.
+"""The encoder and decoder of GeoToken in torch; :mod:`gaea.locate.tokeninputs` says what goes in and how big it is.
 
 Layers normalise before they attend (pre-norm), which the published code is not known to do: it needs no warm-up.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaea import geotokens
-from gaea.locate.tokens import Pictures, TokensConfig
+from gaea.locate.tokeninputs import Pictures, TokensConfig
 from gaea.sphere import to_xyz
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]

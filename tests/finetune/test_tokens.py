@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from gaea import geotokens
 from gaea.errors import InputError, ModelError
 from gaea.finetune import __main__ as command
-from gaea.finetune import recipe, tokens
+from gaea.finetune import recipe, tokenrows, tokens
 from gaea.locate.tokens import CONFIG_FILE, TokensConfig, TokensLocator
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.sphere import great_circle_km, to_xyz
@@ -64,7 +64,7 @@ def test_nearest_rows_are_exact_leave_oneself_out_and_are_kept(gallery: Gallery,
     kept = tmp_path / "nearest.npy"
     blocks = 7  # smaller than the gallery, so that blocks have an end inside
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "_BLOCK_ROWS", blocks)
+        patch.setattr(tokenrows, "_BLOCK_ROWS", blocks)
         found = tokens.nearest_rows(gallery, 10, kept)
     cosine = gallery.embeddings @ gallery.embeddings.T
     np.fill_diagonal(cosine, -2)
