@@ -1,0 +1,136 @@
+"""Fine-tuning from rows to a finished adapter folder; starting the same again goes on from the last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gaea.finetune import adapter_card, lora, recipe
+from gaea.finetune.collate import Collator
+from gaea.finetune.dataset import Example
+from gaea.finetune.examples import SKIPPED_FILE, Conversations, Tell, skipped
+from gaea.finetune.lora import LoraRecipe
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_FOLDER = "adapter"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a fine-tuning left behind.
+
+    Attributes:
+        adapter: Folder of the PEFT adapter; of the whole model where all was trained.
+        metrics: ``train_loss``, ``eval_loss`` where there were rows for it, ``steps``, ``skipped``, ``seconds``.
+        history: The trainer's log, one mapping a line.
+    """
+
+    adapter: Path
+    metrics: dict[str, float]
+    history: tuple[dict[str, Any], ...]
+
+
+def tune(
+    settings: LoraRecipe,
+    rows: Sequence[Example],
+    out: Path,
+    *,
+    images: Path,
+    validation: Sequence[Example] = (),
+    device: str = "cpu",
+    tell: Tell | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Run:
+    """Fine-tune a model on rows, or go on with it.
+
+    Args:
+        settings: What to do.
+        rows: Each about one picture.
+        out: Folder of the run: ``adapter``, ``checkpoints``, ``loss.svg``, ``log.jsonl``, ``skipped.jsonl``.
+        images: Folder that the rows' paths start from.
+        validation: Rows that the loss is also measured on.
+        device: Torch device.
+        tell: Evidence of a row (:mod:`gaea.finetune.evidence`).
+        callbacks: Of transformers' Trainer, besides our own.
+
+    Raises:
+        ModelError: The model cannot be loaded or trained, or a checkpoint cannot be written.
+        InputError: Settings do not fit, or too many rows cannot be read.
+    """
+    from transformers import PrinterCallback
+
+    from gaea.finetune.trainer import Curve, LoraTrainer, arguments, clear_broken, latest
+
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoints = out / CHECKPOINTS_FOLDER
+    student = lora.prepare(*lora.load(settings, device=device), settings)
+    data, held_out = (
+        Conversations(given, images, student.processor, settings.max_tokens, settings.system, tell, out / SKIPPED_FILE)
+        for given in (rows, validation)
+    )
+    trainer = LoraTrainer(
+        settings,
+        model=student.model,
+        args=arguments(settings, checkpoints, device=device, evaluates=bool(validation)),
+        train_dataset=data,
+        eval_dataset=held_out if validation else None,
+        data_collator=Collator(_padding(student.processor.tokenizer)),
+        callbacks=[Curve(out, f"{settings.method} of {Path(settings.model).name}"), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)  # nothing is printed here; the log says it all
+    main = trainer.is_world_process_zero()
+    if main:
+        recipe.save(settings, out / "recipe.json")
+        for name in clear_broken(checkpoints):
+            logger.warning("%s was interrupted while it was written, and is removed", name)
+    trainer.accelerator.wait_for_everyone()
+    kept = latest(checkpoints)
+    if kept:
+        logger.info("going on from %s", kept.name)
+    done = trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+    metrics = {"train_loss": done.training_loss, "seconds": done.metrics["train_runtime"]}
+    metrics |= {"eval_loss": trainer.evaluate()["eval_loss"]} if validation else {}
+    metrics |= {"steps": float(trainer.state.global_step), "skipped": float(len(skipped(out / SKIPPED_FILE)))}
+    trainer.save_model(str(out / ADAPTER_FOLDER))
+    if main:
+        _finish(out, student, data, settings, metrics)
+    return Run(out / ADAPTER_FOLDER, metrics, tuple(trainer.state.log_history))
+
+
+def _finish(
+    out: Path, student: lora.Student, data: Conversations, settings: LoraRecipe, metrics: dict[str, float]
+) -> None:
+    """Write what stands beside the weights."""
+    left = skipped(out / SKIPPED_FILE)
+    for line in left.values():
+        logger.warning("row %d was left out: %s", line["row"], line["reason"])
+    folder = out / ADAPTER_FOLDER
+    student.processor.save_pretrained(folder)
+    sources = {
+        f"{source.get('name', '')}: {source.get('licence', '')}"
+        for example in data.examples
+        for source in example.ours.get("sources", ())
+    }
+    made = adapter_card.Made(
+        settings,
+        student.likeness,
+        len(data),
+        data.content_hash(),
+        len(left),
+        int(metrics["steps"]),
+        {name: metrics[name] for name in ("train_loss", "eval_loss") if name in metrics},
+        tuple(sorted(sources)),
+    )
+    adapter_card.write(folder, made)
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _padding(tokenizer: Any) -> int:
+    """What rows are filled with; the end of text where a tokenizer has nothing for it, since masks hide it anyway."""
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
