@@ -1,38 +1,40 @@
 """Learns on validation places how far to trust each locator, and writes ``calibration.json`` beside the gallery.
 
 Half of the validation pictures come from unseen blocks and half are new crops of seen places, because a user's photo
-may be either. In order: the neighbours' kernel density, the temperature of S2 symbols, the exponents of the pool, the
-temperature of the result, the nominal masses at which 50 and 90 % of the true places are covered, and the strangeness
-beyond which a picture is of another world.
+may be either. A third of the blocks fits, in order: the neighbours' kernel density, the temperature of S2 symbols, and
+the exponents of the pool. The rest sizes what is promised, so that nothing is promised by what it was fitted on:
+the nominal masses at which 50 and 90 % of the true places are covered (split conformal), and the doubt from which no
+point is given (Learn then Test). Last comes the strangeness beyond which a picture is of another world.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from gaea import prompts
-from gaea.belief import Belief, calibrate, fuse
+from gaea.belief import Belief, fuse
 from gaea.calibration import Calibration
+from gaea.conformal import Risk, conformal_mass, keep_risk, mass_to_reach
 from gaea.decoding import SearchConfig, search
 from gaea.engine import Engine
 from gaea.finetune.crops import Crops
-from gaea.locate.neighbours import NeighbourLocator, Neighbours
+from gaea.finetune.splits import block_address
+from gaea.fusion import fit as fit_pool
+from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
-from gaea.rag.calibrate import mass_to_reach
 from gaea.rag.memory import GalleryMemory
 from gaea.sphere import great_circle_km
 
 logger = logging.getLogger(__name__)
 TOKEN_TEMPERATURES = (1.0, 1.4, 2.0, 3.0)
-WEIGHTS = ((1.0, 0.0), (1.0, 0.25), (1.0, 0.5), (0.75, 0.25), (0.75, 0.5), (0.5, 0.5), (1.0, 1.0))
-TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.5)
 STRANGER_SHARE = 0.02  # of pictures of the gallery's own world that may be taken for strangers
+FEWEST = 100  # validation pictures; with fewer, all of them fit and size
+LEAST_BITS = 1.0  # below it `briefing.how_sure` gives no point whatever the radius
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +47,17 @@ class Evidence:
     lon: float
     strangeness: float
     unseen: bool
+    others: Mapping[str, Belief] = dataclasses.field(default_factory=dict)
 
 
-def gather(memory: GalleryMemory, engine: Engine, unseen: Crops, seen: Crops) -> list[Evidence]:
-    """Recall and decode every validation picture once."""
+def gather(
+    memory: GalleryMemory,
+    engine: Engine,
+    unseen: Crops,
+    seen: Crops,
+    others: Mapping[str, Callable[[Image.Image, Neighbours], Belief]] | None = None,
+) -> list[Evidence]:
+    """Recall and decode every validation picture once; ``others`` are further locators, by name."""
     found = []
     for part in (unseen, seen):
         for picture, lat, lon in zip(part.images_NHWC, part.lat.tolist(), part.lon.tolist(), strict=True):
@@ -57,53 +66,90 @@ def gather(memory: GalleryMemory, engine: Engine, unseen: Crops, seen: Crops) ->
             asked = prompts.locate(prompts.neighbour_tokens(recalled.similar))
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
-            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen))
+            more = {name: locate(image, recalled) for name, locate in (others or {}).items()}
+            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen, more))
     return found
 
 
-def learn(evidence: Sequence[Evidence]) -> Calibration:
+def learn(evidence: Sequence[Evidence], risk: Risk | None = None) -> Calibration:
     """Fit everything in :class:`gaea.calibration.Calibration`.
 
     Args:
         evidence: From :func:`gather`, of validation places only.
+        risk: What answers that are given shall keep to.
     """
-    arrays = [e.neighbours.arrays() for e in evidence]
+    fits, sizes = divided(evidence)
+    arrays = [e.neighbours.arrays() for e in fits]
     lat, lon, similarity = (np.stack([a[i] for a in arrays]) for i in range(3))
-    true_lat, true_lon = np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence])
-    density = fit(lat, lon, similarity, true_lat, true_lon)
-    locator = NeighbourLocator(density)
-    near = [locator.belief(*a) for a in arrays]
-
-    def surprise(beliefs: Sequence[Belief]) -> float:
-        return -float(np.mean([b.log_density(e.lat, e.lon) for b, e in zip(beliefs, evidence, strict=True)]))
-
-    hot = min(TOKEN_TEMPERATURES, key=lambda t: surprise([_floored(e.tokens[t]) for e in evidence]))
-    tokens = [e.tokens[hot] for e in evidence]
-    logger.info(
-        "neighbours alone %.3f, tokens alone (T=%.1f) %.3f nats",
-        surprise(near),
-        hot,
-        surprise([_floored(t) for t in tokens]),
-    )
-    pools = {w: [fuse([n, t], w) for n, t in zip(near, tokens, strict=True)] for w in WEIGHTS}
-    weights, temperature = min(
-        itertools.product(WEIGHTS, TEMPERATURES), key=lambda wt: surprise([calibrate(b, wt[1]) for b in pools[wt[0]]])
-    )
-    final = [calibrate(b, temperature) for b in pools[weights]]
-    logger.info("pooled with %s at T=%.2f: %.3f nats", weights, temperature, surprise(final))
-    # Regions are sized on unseen places alone: there they are hardest to get right, and seen ones are then safe.
-    needed = np.array([mass_to_reach(b, e.lat, e.lon) for b, e in zip(final, evidence, strict=True) if e.unseen])
-    # Split conformal: the ceil((n + 1) q) / n quantile of the mass a region needs to reach the truth.
-    n = len(needed)
-    masses = tuple(float(np.quantile(needed, min(np.ceil((n + 1) * q) / n, 1.0))) for q in (0.5, 0.9))
-    return Calibration(
+    density = fit(lat, lon, similarity, np.array([e.lat for e in fits]), np.array([e.lon for e in fits]))
+    hot = min(TOKEN_TEMPERATURES, key=lambda t: _surprise([_floored(e.tokens[t]) for e in fits], fits))
+    beliefs = [_beliefs(e, density, hot) for e in fits]
+    fitted = fit_pool(beliefs, [e.lat for e in fits], [e.lon for e in fits])
+    weights = dict(fitted.pool.weights)
+    logger.info("nats: alone %s, pooled %.3f with %s", dict(fitted.alone_nats), fitted.surprise_nats, fitted.pool)
+    trust = Calibration(
         neighbours=density,
         token_temperature=hot,
-        weights=weights,
-        temperature=temperature,
-        region_mass=(masses[0], min(masses[1], 0.995)),
+        weights=(weights.pop("neighbours"), weights.pop("tokens")),
+        other_weights=weights,
+        temperature=fitted.pool.temperature,
         strange=float(np.quantile([e.strangeness for e in evidence], 1 - STRANGER_SHARE)),
     )
+    # Promises are made for unseen places alone: there they are hardest to keep, and seen ones are then safe.
+    unseen = [e for e in sizes if e.unseen]
+    return promised(trust, unseen, [trust.pool(_beliefs(e, density, hot)) for e in unseen], risk or Risk())
+
+
+def promised(trust: Calibration, evidence: Sequence[Evidence], beliefs: Sequence[Belief], risk: Risk) -> Calibration:
+    """Size the regions and choose the doubt from which no point is given.
+
+    The doubt is read at a mass that the same places have sized, one number; what is then promised is measured on test
+    places beside it. Where no radius keeps the risk, the usual one stays, and nothing is promised.
+
+    Args:
+        trust: Without sizes.
+        evidence: Places that it was not fitted on.
+        beliefs: Theirs, pooled.
+        risk: Of the answers that are given.
+    """
+    needed = [mass_to_reach(b, e.lat, e.lon) for b, e in zip(beliefs, evidence, strict=True)]
+    half, most = (conformal_mass(needed, coverage) for coverage in (0.5, 0.9))
+    doubt = [_doubt(belief, half) for belief in beliefs]
+    promise = keep_risk(doubt, errors_km(beliefs, evidence), risk)
+    logger.info("regions at %.3f and %.3f; %s", half, most, promise or "no radius keeps the risk")
+    sized = dataclasses.replace(trust, region_mass=(half, most), promise=promise)
+    return sized if promise is None else dataclasses.replace(sized, abstain_radius_km=promise.threshold)
+
+
+def divided(evidence: Sequence[Evidence]) -> tuple[list[Evidence], list[Evidence]]:
+    """Evidence to fit with and evidence to size with: pictures of one block of the map stay together.
+
+    Less fits than sizes, because few numbers are fitted, and a promise is as sharp as its places are many.
+    """
+    if len(evidence) < FEWEST:
+        logger.warning("%d validation pictures are too few to be divided: they fit and size", len(evidence))
+        return list(evidence), list(evidence)
+    rows, columns = block_address(np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence]))
+    addresses, which = np.unique(np.stack([rows, columns]), axis=1, return_inverse=True)
+    fits = (np.random.default_rng(0).permutation(addresses.shape[1]) % 3 == 0)[which.reshape(-1)]
+    first = [e for e, here in zip(evidence, fits, strict=True) if here]
+    return first, [e for e, here in zip(evidence, fits, strict=True) if not here]
+
+
+def _beliefs(evidence: Evidence, density: NeighbourConfig, hot: float) -> dict[str, Belief]:
+    near = NeighbourLocator(density).belief(*evidence.neighbours.arrays())
+    return {"neighbours": near, "tokens": evidence.tokens[hot], **evidence.others}
+
+
+def _doubt(belief: Belief, mass: float) -> float:
+    """Radius in km about the point that holds a mass; infinite where too little is known for any point."""
+    if belief.information_gain() < LEAST_BITS:
+        return float("inf")
+    return belief.radius_km(*belief.point("median"), mass)
+
+
+def _surprise(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> float:
+    return -float(np.mean([b.log_density(e.lat, e.lon) for b, e in zip(beliefs, evidence, strict=True)]))
 
 
 def errors_km(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> np.ndarray:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from gaea import places, prompts
 from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
-from gaea.belief import Belief, calibrate, fuse
+from gaea.belief import Belief
 from gaea.briefing import CANNOT_TELL, Briefing, how_sure, place_facts
 from gaea.calibration import Calibration
 from gaea.decoding import SearchConfig, search
@@ -167,12 +167,7 @@ class Chat:
         return self.pooled if self.familiar else self._pool({k: v for k, v in self.beliefs.items() if k == "text"})
 
     def _pool(self, beliefs: dict[str, Belief]) -> Belief:
-        if not beliefs:
-            return Belief.uniform()
-        trust = self._with.calibration
-        weights = {**dict(zip(("neighbours", "tokens"), trust.weights, strict=True)), "text": trust.text_weight}
-        pooled = fuse(list(beliefs.values()), [weights[name] for name in beliefs])
-        return calibrate(pooled, trust.temperature)
+        return self._with.calibration.pool(beliefs)
 
     @cached_property
     def finding(self) -> Finding:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gaea.belief import Belief
 from gaea.calibration import Calibration
+from gaea.conformal import conformal_mass, mass_to_reach
 from gaea.errors import InputError
 from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator
 from gaea.locate.neighbours_fit import fit
@@ -107,20 +107,13 @@ def learn(gallery: Gallery, store: Store, config: LeaveOut | None = None) -> Lea
     errors_km = np.asarray(great_circle_km(points[:, 0], points[:, 1], true_lat[sizes], true_lon[sizes]))
     far = away[order][sizes]
     n = len(needed)
-    half, most = (float(np.quantile(needed, min(np.ceil((n + 1) * q) / n, 1.0))) for q in (0.5, 0.9))
+    half, most = (conformal_mass(needed, coverage) for coverage in (0.5, 0.9))
     return Learned(
-        calibration=Calibration(neighbours=density, weights=(1.0, 0.0), region_mass=(half, min(most, 0.995))),
+        calibration=Calibration(neighbours=density, weights=(1.0, 0.0), region_mass=(half, most)),
         questions=n,
         median_km=(float(np.median(errors_km[~far])), float(np.median(errors_km[far]))),
         coverage=(float((needed <= 0.5).mean()), float((needed <= 0.9).mean())),
     )
-
-
-def mass_to_reach(belief: Belief, lat: float, lon: float) -> float:
-    """Mass of the smallest region, grown densest first, that holds a place."""
-    density = belief.log_prob - np.log(belief.areas_km2)
-    at = float(belief.log_density(lat, lon))
-    return float(np.exp(belief.log_prob[density >= at - 1e-9]).sum())
 
 
 def _recall(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gaea.calibration import Calibration
+from gaea.conformal import Promise, Risk
 from gaea.errors import GalleryError
 from gaea.locate.neighbours import NeighbourConfig
 
@@ -16,6 +17,8 @@ FITTED = Calibration(
     region_mass=(0.61, 0.95),
     strange=2.5,
     abstain_radius_km=900.0,
+    other_weights={"geotoken": 0.4},
+    promise=Promise(Risk(0.2, 1000.0, 0.95), 900.0, 0.5, 0.125, 160),
 )
 
 
@@ -23,6 +26,21 @@ FITTED = Calibration(
 def test_round_trip(calibration, tmp_path):
     calibration.save(tmp_path / "calibration.json")
     assert Calibration.load(tmp_path / "calibration.json") == calibration
+
+
+def test_a_file_without_a_promise_is_read(tmp_path):
+    FITTED.save(tmp_path / "calibration.json")
+    values = json.loads((tmp_path / "calibration.json").read_text())
+    del values["promise"], values["other_weights"], values["text_weight"]
+    (tmp_path / "calibration.json").write_text(json.dumps(values))
+    old = Calibration.load(tmp_path / "calibration.json")
+    assert old.promise is None
+    assert old.abstain_radius_km == 900.0
+
+
+def test_all_locators_are_pooled_with_their_weights():
+    assert FITTED.pool.weights == {"neighbours": 0.75, "tokens": 0.25, "text": 1.0, "geotoken": 0.4}
+    assert FITTED.pool.temperature == 1.2
 
 
 def changed(**changes):
@@ -42,6 +60,9 @@ def changed(**changes):
         changed(neighbours=[]),
         changed(neighbours={"k": 0}),
         changed(neighbours={"stars": 3}),
+        changed(promise=3),
+        changed(promise={"threshold": 1.0}),
+        changed(promise={"risk": {"share": 2.0}, "threshold": 1, "answered": 1, "wrong": 0, "places": 1}),
         b"\xff\xfe\x00",
     ],
 )
