@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gaea.errors import GaeaError
-from gaea.finetune import dataset_commands
+from gaea.finetune import dataset_commands, question_commands, tune_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,9 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     tokens.add_argument("--out", type=Path, default=Path("runs/tokens"), help="folder of the run")
     tokens.add_argument("--device", default="cpu", help="torch device")
     dataset_commands.declare(commands)
+    tune_commands.declare(commands)
+    question_commands.declare(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    runs = {"nano": _nano, "location": _location, "tokens": _tokens, "dataset": _dataset}
+    runs = {"nano": _nano, "location": _location, "tokens": _tokens, "dataset": _dataset, "sft": _sft}
+    runs |= {"osm": _osm, "questions": _questions}
     try:
         return runs[options.command](options) or 0
     except GaeaError as error:
@@ -97,6 +100,18 @@ def _tokens(options: argparse.Namespace) -> None:
 
 def _dataset(options: argparse.Namespace) -> int:
     return dataset_commands.run(options, print)
+
+
+def _sft(options: argparse.Namespace) -> int:
+    return tune_commands.run(options, print)
+
+
+def _osm(options: argparse.Namespace) -> int:
+    return question_commands.run_osm(options, print)
+
+
+def _questions(options: argparse.Namespace) -> int:
+    return question_commands.run_questions(options, print)
 
 
 if __name__ == "__main__":

@@ -90,14 +90,14 @@ class Conversations:
         Raises:
             InputError: None of many can.
         """
-        reason = ""
-        for seat in range(row, row + min(SEATS, len(self))):
+        reason, seats = "", min(SEATS, len(self))
+        for seat in range(row, row + seats):
             try:
                 return self.read(seat % len(self))
             except InputError as error:
                 reason = str(error)
                 self._skip(seat % len(self), reason)
-        raise InputError(f"row {row:,} and {SEATS} after it cannot be used; the last one: {reason}")
+        raise InputError(f"none of {seats} rows from row {row:,} on can be used; the last one: {reason}")
 
     def read(self, row: int) -> Encoded:
         """One row, whatever may be wrong with it.

@@ -8,6 +8,7 @@ GAEA's (UCF-CRCV/GAEA, WACV 2026; the values of its code). :mod:`gaea.finetune.t
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from gaea import adapters, geotokens
@@ -61,7 +62,7 @@ class LoraRecipe:
     """One fine-tuning.
 
     Attributes:
-        model: Folder or hub name of the base.
+        model: Folder or hub name of the base; ``nano`` is the shipped one.
         method: ``lora``, or ``full`` to train projector and language model whole.
         quantize: ``4bit`` or ``8bit`` loads the frozen weights quantised (QLoRA, arXiv 2305.14314); empty does not.
         rank: Of the LoRA.
@@ -163,16 +164,24 @@ def load(recipe: LoraRecipe, *, device: str = "cpu") -> tuple[Any, Any]:
     options: dict[str, Any] = {"dtype": torch.bfloat16 if recipe.precision == "bf16" else torch.float32}
     if recipe.quantize:
         options |= {"quantization_config": _quantization(recipe, options["dtype"]), "device_map": device}
+    source = shipped_nano() if recipe.model == "nano" else recipe.model
     pixels = {name: getattr(recipe, name) for name in ("min_pixels", "max_pixels") if getattr(recipe, name)}
     try:
-        processor = AutoProcessor.from_pretrained(recipe.model, trust_remote_code=False, **pixels)
-        model = AutoModelForImageTextToText.from_pretrained(recipe.model, trust_remote_code=False, **options)
+        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False, **pixels)
+        model = AutoModelForImageTextToText.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"'{recipe.model}' is not a model that can be loaded here: {first_line(error)}") from error
     if not hasattr(getattr(model, "model", None), "language_model") or not _names(model, TOWERS):
         raise ModelError(f"'{recipe.model}' is a {type(model).__name__}, expected a vision tower and a language model")
     model.config.use_cache = False  # of no use in training, and at odds with gradient checkpointing
     return model, processor
+
+
+def shipped_nano() -> Path:
+    """Folder of the model that is part of this package."""
+    import gaea
+
+    return Path(str(gaea.__file__)).parent / "nano" / "llava"
 
 
 def prepare(model: Any, processor: Any, recipe: LoraRecipe) -> Student:
@@ -242,7 +251,8 @@ def _quantization(recipe: LoraRecipe, dtype: Any) -> Any:
         raise MissingDependencyError(
             f"quantize: {recipe.quantize} needs bitsandbytes: pip install 'gaea-geo[quantize]'"
         )
-    kept = ["vision_tower", "visual", "multi_modal_projector", "lm_head"]
+    # Patterns from the start of a full name: "vision_tower" alone would not be found in "model.vision_tower".
+    kept = [rf"(.*\.)?{name}" for name in (*TOWERS, *PROJECTORS, "lm_head")]
     if recipe.quantize == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     return BitsAndBytesConfig(
