@@ -171,6 +171,7 @@ def example_of(row: Mapping[str, Any], kind: Kind | None = None) -> Example:
         return Example((row["filename"],), row["question_type"], turns, "", row["unique_id"], ours, other)
     if kind is Kind.HUB:
         images = image_names(row["image"])
+        other = {name: value for name, value in other.items() if value is not None}  # a column is never left out
         ours |= {name: row[name] for name in _COLUMNS if name not in ours and row[name] not in (None, "")}
         turns = _asked(row["question"], row["answer"], len(images))
         return Example(

@@ -11,6 +11,7 @@ import functools
 import gzip
 import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from gaea.rag.files import write_atomically
 
 _INDENTS: tuple[int | str | None, ...] = (None, 4, 2, "\t", 1, 3, 8)
 _SEPARATORS = ((", ", ": "), (",", ":"), (",", ": "))
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TAIL = 4096  # bytes; what follows the last row is a bracket and white space
 _CHUNK = 1 << 20
 _GROUP_ROWS = 10_000  # of a Parquet row group
@@ -72,6 +74,8 @@ class Layout:
         """
         try:
             text = self._encoder.encode(row)
+            if not self.ascii_only:  # half a surrogate pair is no letter, and goes through escaped
+                text = _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
         except (TypeError, ValueError) as error:
             raise InputError(f"a row cannot be written as JSON: {first_line(error)}") from error
         if self.margin:
@@ -144,7 +148,7 @@ def _write_json(path: Path, rows: Iterator[Row], layout: Layout, *, packed: bool
         file: BinaryIO = gzip.GzipFile("", "wb", 6, raw, 0) if packed else raw  # type: ignore[assignment]
         before = layout.opening
         for row in rows:
-            file.write(_bytes(before + layout.text(row), row, layout))
+            file.write((before + layout.text(row)).encode())
             before = layout.between
         if before is layout.between:
             file.write(layout.closing.encode())
@@ -152,15 +156,6 @@ def _write_json(path: Path, rows: Iterator[Row], layout: Layout, *, packed: bool
             file.write(b"[]\n")
         if packed:
             file.close()
-
-
-def _bytes(text: str, row: Row, layout: Layout) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair is no letter; escaped it goes through as it came.
-        before = text[: len(text) - len(layout.text(row))]
-        return (before + dataclasses.replace(layout, ascii_only=True).text(row)).encode()
 
 
 def _write_parquet(path: Path, rows: Iterator[Row]) -> None:
