@@ -5,10 +5,12 @@
   the column with ``dataset.cast_column("images", List(Image()))``. Loaded back in the tests by ``datasets``, and by
   TRL's own collator where TRL is installed.
 - **ms-swift**: the standard format of its page "Custom dataset": JSON lines of ``messages`` with :data:`IMAGE_TAG`
-  where a picture goes, and ``images``. Checked against that page, not loaded by the library.
+  where a picture goes, and ``images``. The tests hold it to that page; ms-swift 4.6.0's ``AutoPreprocessor`` took a
+  file of it once, by hand, with its hub client left out.
 - **LLaMA-Factory**: ``sharegpt`` as its ``data/README.md`` has it: ``conversations`` of ``from`` and ``value``,
-  ``images``, ``system``, described in a ``dataset_info.json`` beside. Checked against that page and the rules of its
-  converter (roles alternate, an even number of them), not loaded by the library.
+  ``images``, ``system``, described in a ``dataset_info.json`` beside. The tests hold it to that page and to the rules
+  of the converter (roles alternate, an even number of them); the parser, loader and converter of LLaMA-Factory 0.9.5
+  took a file of it once, by hand. Neither library trained on it here.
 
 ``dataset``, ``question_type`` and ``unique_id`` stay as columns of their own, which all three trainers drop; our facts
 stay on request, as JSON text, because their types differ from row to row.
