@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gaea.errors import InputError, first_line
-from gaea.finetune.dataset import FIELDS, OURS, Kind, Row
-from gaea.finetune.rowfiles import Window, head_bytes, open_text
+from gaea.finetune.dataset import Row
+from gaea.finetune.hubtable import write_parquet
+from gaea.finetune.jsontext import Window, head_bytes, open_text
 from gaea.rag.files import write_atomically
 
 _INDENTS: tuple[int | str | None, ...] = (None, 4, 2, "\t", 1, 3, 8)
@@ -28,8 +29,6 @@ _SEPARATORS = ((", ", ": "), (",", ":"), (",", ": "))
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TAIL = 4096  # bytes; what follows the last row is a bracket and white space
 _CHUNK = 1 << 20
-_GROUP_ROWS = 10_000  # of a Parquet row group
-_GROUP_BYTES = 64 << 20  # or as many bytes of pictures
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def write_rows(path: str | Path, rows: Iterable[Row], layout: Layout | None = No
     counting = (row for row, _ in zip(rows, counted, strict=False))
     place.parent.mkdir(parents=True, exist_ok=True)
     if named is None:
-        write_atomically(place, lambda part: _write_parquet(part, counting))
+        write_atomically(place, lambda part: write_parquet(part, counting))
     else:
         packed = place.suffix == ".gz"
         write_atomically(place, lambda part: _write_json(part, counting, layout or named, packed=packed))
@@ -156,57 +155,6 @@ def _write_json(path: Path, rows: Iterator[Row], layout: Layout, *, packed: bool
             file.write(b"[]\n")
         if packed:
             file.close()
-
-
-def _write_parquet(path: Path, rows: Iterator[Row]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    writer: Any = None
-    try:
-        for group in _groups(rows):
-            try:
-                table = pa.Table.from_pylist(group, schema=writer.schema if writer else _hub_schema(group))
-            except (pa.ArrowException, TypeError) as error:
-                raise InputError(f"rows do not fit the columns of the first ones: {first_line(error)}") from error
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-            writer.write_table(table)
-    finally:
-        if writer:
-            writer.close()
-    if writer is None:
-        pq.write_table(_hub_schema([]).empty_table(), path)
-
-
-def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    size = 0
-    for number, row in enumerate(rows, 1):
-        if missing := [name for name in FIELDS[Kind.HUB] if name not in row]:
-            raise InputError(f"row {number:,}: {missing[0]}: is missing; Parquet holds hub rows, so convert to hub")
-        group.append({**row, OURS: json.dumps(row[OURS])} if OURS in row else row)
-        size += len(row["image"].get("bytes") or b"") if isinstance(row["image"], dict) else 0
-        if len(group) == _GROUP_ROWS or size > _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _hub_schema(rows: list[Row]) -> Any:
-    """The published columns, ours, and what else the rows have; pictures as ``datasets`` keeps them."""
-    import pyarrow as pa
-
-    known = {name: pa.string() for name in (*FIELDS[Kind.HUB], OURS)}
-    if rows and isinstance(rows[0]["image"], dict):
-        known["image"] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    more = [{name: value for name, value in row.items() if name not in known} for row in rows]
-    names = {name: None for row in more for name in row}
-    try:
-        extra = {name: pa.array([row.get(name) for row in more]).type for name in names}
-    except pa.ArrowException as error:
-        raise InputError(f"a column holds values of several types: {first_line(error)}") from error
-    return pa.schema({**known, **extra})
 
 
 def _first_rows(path: Path) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gaea.errors import GalleryError, InputError
-from gaea.finetune import rowfiles, rowlayout
+from gaea.finetune import jsontext, rowlayout
 from gaea.finetune.__main__ import main
 from gaea.finetune.card import CardDetails, Split, card
 from gaea.finetune.conversion import ConvertConfig, convert
@@ -83,7 +83,7 @@ def test_published_rows_are_sound_and_known_by_their_fields(kind):
 @pytest.mark.parametrize("indent", [None, 4, 2, "\t"])
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_json_list_is_written_again_byte_for_byte(tmp_path, monkeypatch, indent, separators, ascii_only, end):
-    monkeypatch.setattr(rowfiles, "_CHUNK", 37)  # so that every row is cut off somewhere
+    monkeypatch.setattr(jsontext, "_CHUNK", 37)  # so that every row is cut off somewhere
     rows = [train_row(f"{n}.jpg", answer='ü🎉\\"\n' * n or "a", extra={"x": [n, None, 1.5, 1e300]}) for n in range(9)]
     text = json.dumps(rows, indent=indent, separators=separators, ensure_ascii=ascii_only) + end
     (tmp_path / "a.json").write_text(text, encoding="utf-8")
@@ -135,7 +135,7 @@ json_values = st.recursive(
 def test_any_rows_come_back(tmp_path_factory, rows, chunk):
     place = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rowfiles, "_CHUNK", chunk)
+        patch.setattr(jsontext, "_CHUNK", chunk)
         for name, layout in (("any.json", Layout(ascii_only=False)), ("any.jsonl", LINES)):
             if rows or name == "any.json":
                 assert write_rows(place / name, rows, layout) == len(rows)
@@ -186,7 +186,7 @@ def test_a_picture_cannot_be_written_elsewhere(tmp_path, path):
 
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     """Eight times the rows take no more memory than one window on them and what Python keeps."""
-    monkeypatch.setattr(rowfiles, "_CHUNK", 1 << 14)
+    monkeypatch.setattr(jsontext, "_CHUNK", 1 << 14)
     monkeypatch.setattr(rowlayout, "_CHUNK", 1 << 14)
     peaks = []
     for number in (300, 2_400):
