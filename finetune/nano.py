@@ -37,6 +37,7 @@ from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.rag.memory import GalleryMemory
 from gaea.rag.store import MemoryStore
+from gaea.speech import told as told_values
 from gaea.sphere import great_circle_km
 
 logger = logging.getLogger(__name__)
@@ -362,9 +363,9 @@ class NanoRun:
         """Draws conversations about known places."""
         samples = []
         for row in rng.integers(len(self.world), size=count):
-            told, items = self._conversation(int(row), rng)
+            briefing, items = self._conversation(int(row), rng)
             turns = [(item.question, item.answer) for item in items]
-            asked = prompts.talk(told, turns[:-1], turns[-1][0])
+            asked = prompts.talk(briefing, turns[:-1], turns[-1][0])
             samples.append(self._sample(asked, turns[-1][1], int(row)))
         return samples
 
@@ -372,19 +373,19 @@ class NanoRun:
         def doubted(of: int) -> Briefing:
             return briefings.doubt(self.world[of], self.world, rng, self.config.doubt)
 
-        told = doubted(row)
+        briefing = doubted(row)
         others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
-        return told, qa.conversation(told, others, rng, self.config.sft.turns)
+        return briefing, qa.conversation(briefing, others, rng, self.config.sft.turns)
 
     def spoken(self) -> list[int]:
         """Ids of the words that nano may always say; names and numbers it has to be told."""
-        values = [f"{lead}{value}" for place in self.world for _, value in place.facts for lead in ("", " ")]
-        return sft.spoken_tokens(self._answers(3000), values, self.tokenizer)
-
-    def _answers(self, conversations: int) -> list[str]:
         rng = np.random.default_rng((self.config.seed, 9))
-        rows = rng.integers(len(self.world), size=conversations)
-        return [item.answer for row in rows for item in self._conversation(int(row), rng)[1]]
+        answers = []
+        for row in rng.integers(len(self.world), size=3000):
+            briefing, items = self._conversation(int(row), rng)
+            values = told_values(prompts.talk(briefing, (), items[0].question))
+            answers += [(item.answer, values) for item in items]
+        return sft.spoken_tokens(answers, self.tokenizer)
 
     def _sample(self, messages: list[prompts.Message], answer: str, row: int) -> sft.Sample:
         said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}

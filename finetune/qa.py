@@ -315,15 +315,15 @@ def conversation(  # noqa: PLR0912 - one draw, one branch a kind
             items.append(Item("why", "open", _pick(_WHY, rng), evidence(briefing), "", ()))
         elif draw < 0.40:
             items.append(Item("outside", "open", _pick(_OUTSIDE, rng), CANNOT, CANNOT, ()))
-        elif draw < 0.50:
+        elif draw < 0.48:
             kinds = [str(k) for k in rng.choice(list(_ASKED)[:12], int(rng.integers(2, 4)), replace=False)]
             items.append(combined(kinds, briefing, rng))
-        elif draw < 0.68 or not facts:
+        elif draw < 0.60 or not facts:
             items.append(simple(str(rng.choice(list(_ASKED))), briefing, rng))
         else:
             kind = str(rng.choice([k for k in facts if k in _ASKED]))
             values = [v for o in others if (v := dict(o.facts).get(kind)) and v != facts[kind]]
-            if draw < 0.84 and values:
+            if draw < 0.82 and values:
                 items.append(true_false(kind, briefing, str(rng.choice(values)), rng))
             elif len(values) > 1:
                 items.append(choice(kind, briefing, [str(v) for v in rng.permutation(values)], rng))

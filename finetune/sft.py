@@ -90,25 +90,22 @@ def tokenize(samples: Sequence[Sample], tokenizer: Any, image_tokens: int) -> tu
     return ids, (ids != tokenizer.pad_token_id).long(), labels
 
 
-def spoken_tokens(answers: Sequence[str], values: Sequence[str], tokenizer: Any, share: float = 0.01) -> list[int]:
-    """Tokens that many answers have in common and that are no part of a fact: the words of speech.
+def spoken_tokens(answers: Sequence[tuple[str, Sequence[str]]], tokenizer: Any, share: float = 0.0005) -> list[int]:
+    """Tokens of what answers say around the values they repeat: the words of speech.
 
     Args:
-        answers: Answers about many places.
-        values: Values of facts about many places; their words can be said only where they were told.
+        answers: Each with the values that were told.
         tokenizer: The model's.
         share: Least share of the answers that a token must appear in.
     """
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    seen, factual = (_in_how_many(texts, tokenizer) for texts in (answers, values))
-    told = {token for token, n in factual.items() if n >= 0.0005 * len(values) and len(pieces[token].strip("Ġ")) > 3}
-    digits = {token for token, piece in enumerate(pieces) if piece.isdigit()}
-    return sorted(token for token, n in seen.items() if n >= share * len(answers) and token not in told | digits)
-
-
-def _in_how_many(texts: Sequence[str], tokenizer: Any) -> Counter[int]:
-    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return Counter(token for row in rows for token in set(row))
+    seen: Counter[int] = Counter()
+    for answer, values in answers:
+        around = [answer]
+        for value in sorted(values, key=len, reverse=True):
+            around = [part for text in around for part in text.split(value)]
+        rows = tokenizer([part.rstrip(" ") for part in around if part.strip()], add_special_tokens=False)["input_ids"]
+        seen.update({token for row in rows for token in row})
+    return sorted(token for token, n in seen.items() if n >= share * len(answers))
 
 
 def answer_loss(model: Any, features: Tensor, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from PIL import Image
 from gaea import places, prompts
 from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
 from gaea.belief import Belief
-from gaea.briefing import CANNOT_TELL, Briefing, how_sure, place_facts
+from gaea.briefing import CANNOT_TELL, UNSURE, Briefing, how_sure, place_facts
 from gaea.calibration import Calibration
 from gaea.decoding import SearchConfig, search
 from gaea.engine import Engine
@@ -245,7 +245,7 @@ def find(
     evidence = () if sure == CANNOT_TELL else _evidence(neighbours, trust, None if abstained else (lat, lon))
     briefing = Briefing(
         facts=() if abstained else place_facts(place),
-        sure=sure,
+        sure=UNSURE if guess and sure == CANNOT_TELL else sure,  # a guess that was asked for is told as one
         radius_km=None if abstained else (half, most),
         alternatives=() if abstained else tuple(others),
         similar=tuple(dict.fromkeys(n.text for n in neighbours.similar if n.text))[:3] if evidence else (),

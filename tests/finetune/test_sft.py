@@ -127,3 +127,17 @@ def test_it_learns_what_it_is_told(tokenizer, tmp_path):
     with torch.no_grad():
         loss = sft.answer_loss(model, material().features(np.array([0, 1])), ids, mask, labels)
     assert loss < 0.5
+
+
+def test_words_of_speech_are_what_answers_say_around_the_values():
+    told = ["Al Gharbiyah", "Egypt", "Libya, Sudan"]
+    answers = [
+        ("This is in Al Gharbiyah, Egypt.", told),
+        ("Its neighbours are Libya, Sudan, so yes.", told),
+        ("The country is Egypt, so no.", told),
+    ]
+    tokenizer = llava.train_tokenizer([answer for answer, _ in answers] * 40, 600)
+    words = sft.spoken_tokens(answers, tokenizer)
+    said = {tokenizer.decode([token]).strip() for token in words}
+    assert {"This", "is", "in", "Its", "neighbours", "are", "so", "yes", "no"} <= said
+    assert not {"Egypt", "Libya", "Sudan", "Al", "Gharbiyah"} & said
