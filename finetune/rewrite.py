@@ -19,8 +19,9 @@ from PIL import Image
 
 from gaea.engine import Engine
 from gaea.errors import ModelError
-from gaea.finetune.questions import CHOICE, LONG, OCTANTS, Item, numbers_in
+from gaea.finetune.questions import CHOICE, LONG, Item
 from gaea.finetune.solving import check
+from gaea.finetune.wording import OCTANTS, numbers_in
 from gaea.prompts import Message
 
 ASK = (

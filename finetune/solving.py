@@ -11,14 +11,9 @@ from collections.abc import Callable, Mapping
 
 from gaea import cells, geotokens
 from gaea.errors import InputError
-from gaea.finetune.questions import (
-    CHOICE,
+from gaea.finetune.questions import CHOICE, LONG, OSM, PLACE, TRUE_FALSE, Item
+from gaea.finetune.wording import (
     LETTERS,
-    LONG,
-    OSM,
-    PLACE,
-    TRUE_FALSE,
-    Item,
     degrees_text,
     in_sentence,
     listed,

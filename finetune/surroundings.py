@@ -12,15 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gaea.finetune.osm import RADIUS_KM, Extract, Nearby
-from gaea.finetune.questions import (
-    CHOICE,
+from gaea.finetune.questions import CHOICE, OSM, SHORT, TRUE_FALSE, Fact, Item
+from gaea.finetune.survey import SMALLEST_BEARING_KM, Survey, clearly, farther, gives_away, named_once, titled, told
+from gaea.finetune.wording import (
     OCTANTS,
-    OSM,
-    SHORT,
-    TRUE_FALSE,
     Deck,
-    Fact,
-    Item,
     a_an,
     octant,
     pick,
@@ -29,7 +25,6 @@ from gaea.finetune.questions import (
     with_options,
     with_place,
 )
-from gaea.finetune.survey import SMALLEST_BEARING_KM, Survey, clearly, farther, gives_away, named_once, titled, told
 from gaea.places import PlaceFacts
 
 ELSEWHERE_KM = 2.0

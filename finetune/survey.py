@@ -10,8 +10,9 @@ import numpy as np
 
 from gaea.finetune.categories import script
 from gaea.finetune.osm import Extract, Nearby, OsmObject
-from gaea.finetune.questions import OSM, Fact, off_octant_deg
+from gaea.finetune.questions import OSM, Fact
 from gaea.finetune.splits import part_of
+from gaea.finetune.wording import off_octant_deg
 from gaea.places import PlaceFacts
 from gaea.sphere import great_circle_km
 

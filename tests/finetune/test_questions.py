@@ -17,14 +17,17 @@ import shapely
 from gaea import geotokens, places
 from gaea.endpoint import EndpointEngine
 from gaea.errors import InputError
-from gaea.finetune import generate, osm, questions, reasoning, rewrite, solving
+from gaea.finetune import generate, osm, pictures, portraits, questions, reasoning, rewrite, solving, wording
+from gaea.finetune import sieve as sieve_
 from gaea.finetune.clues import read_clues
 from gaea.finetune.customs import known_countries
-from gaea.finetune.geography import ASKED, Geographer
-from gaea.finetune.questions import CHOICE, LONG, TRUE_FALSE, Deck, Item
+from gaea.finetune.geography import Geographer
+from gaea.finetune.phrasings import ASKED
+from gaea.finetune.questions import CHOICE, LONG, TRUE_FALSE, Item
 from gaea.finetune.rowfiles import read_examples
 from gaea.finetune.splits import Part, part_of
 from gaea.finetune.surroundings import Surveyor
+from gaea.finetune.wording import Deck
 
 DATA = Path(os.environ.get("GAEA_DATA", "../shared/data"))
 WORDS = (
@@ -60,7 +63,7 @@ def world_items(seed: int, image: str = "", places_at: tuple[tuple[float, float]
             made += [make(place, skill, image) for make in (geographer.short, geographer.choice, geographer.true_false)]
         made += [geographer.nearest_town(place, form, image) for form in ("choice", "direction")]
         made += [reasoning.city_and_country(place, rng, image), reasoning.coordinates(place, rng, image)]
-        made += [reasoning.portrait(place, rng, {}, image), reasoning.from_clues(place, rng)]
+        made += [portraits.portrait(place, rng, {}, image), reasoning.from_clues(place, rng)]
     return [item for item in made if item is not None]
 
 
@@ -73,7 +76,7 @@ def town_items(extract: osm.Extract, seed: int, points: int = 12) -> list[Item]:
         place = places.describe(lat, lon, cities=10)
         around = surveyor.around(place)
         found += surveyor.items(place, around)
-        made = (reasoning.surroundings(place, around, rng), reasoning.described(place, around, rng))
+        made = (portraits.surroundings(place, around, rng), portraits.described(place, around, rng))
         found += [item for item in made if item is not None]
     return found
 
@@ -216,16 +219,16 @@ def test_towns_are_named_as_people_would() -> None:
     ("km", "said"), [(0.001, "10 m"), (0.214, "210 m"), (0.996, "1.0 km"), (9.96, "10 km"), (123.4, "123 km")]
 )
 def test_distances_are_spoken_in_one_way(km: float, said: str) -> None:
-    assert questions.spoken_distance(km) == said
+    assert wording.spoken_distance(km) == said
 
 
 def test_words_stand_well_in_sentences() -> None:
-    assert questions.in_sentence("Maldives") == "the Maldives"
-    assert questions.in_sentence("France") == "France"
-    assert questions.a_an("university") == "a university"
-    assert questions.a_an("off-licence") == "an off-licence"
-    assert questions.octant(359) == "north"
-    assert questions.off_octant_deg(359) == pytest.approx(1)
+    assert wording.in_sentence("Maldives") == "the Maldives"
+    assert wording.in_sentence("France") == "France"
+    assert wording.a_an("university") == "a university"
+    assert wording.a_an("off-licence") == "an off-licence"
+    assert wording.octant(359) == "north"
+    assert wording.off_octant_deg(359) == pytest.approx(1)
 
 
 # ── the whole dataset ───────────────────────────────────────────────────────
@@ -242,7 +245,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, town: osm.Extract) -> tuple[P
         "geoguessr_clues": {"Roads": {"poles": "Utility poles are wooden and stand close to roads."}},
     }
     clues.write_text(json.dumps({"Liechtenstein": hearsay}), "utf-8")
-    config = generate.GenerateConfig(extracts=extracts, clues=clues, world_points=70, osm_points=25, seed=3)
+    config = generate.GenerateConfig(extracts=extracts, clues=clues, world_points=40, osm_points=12, seed=3)
     return folder, generate.generate(config, folder)
 
 
@@ -268,7 +271,7 @@ def test_a_dataset_is_written_by_parts_and_every_row_holds(made: tuple[Path, dic
             assert solving.check(item) == []
             assert int(part_of(np.array(item.lat), np.array(item.lon))) == part
             seen += 1
-    assert seen == told["items"] > 900
+    assert seen == told["items"] > 450
     assert told["items_by_part"]["validation"] + told["items_by_part"]["test"] > 0
     assert not told["faults"]
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -288,13 +291,13 @@ def test_nothing_held_out_is_named_in_training(made: tuple[Path, dict[str, Any]]
             near = places.nearest_cities(item.lat, item.lon, 10)
             parts = part_of(*np.array([[t.lat, t.lon] for t in near if t.name in item.options]).T)
             assert set(parts.tolist()) == {int(Part.TRAIN)}
-    assert towns > 5
+    assert towns > 2
 
 
 def test_hearsay_is_marked_in_the_text_and_in_its_source(made: tuple[Path, dict[str, Any]]) -> None:
     clues = {"LI": {"poles": "Utility poles are wooden and stand close to roads"}}
     rng = np.random.default_rng(1)
-    item = reasoning.portrait(places.describe(47.1393, 9.5217, cities=10), rng, clues)
+    item = portraits.portrait(places.describe(47.1393, 9.5217, cities=10), rng, clues)
     assert item is not None
     assert "unchecked" in item.answer
     assert "not checked" in next(f.source.credit for f in item.facts if f.name == "poles")
@@ -302,7 +305,7 @@ def test_hearsay_is_marked_in_the_text_and_in_its_source(made: tuple[Path, dict[
 
 
 def test_repetitions_are_dropped_and_counted(items: list[Item]) -> None:
-    sieve = generate.Sieve()
+    sieve = sieve_.Sieve()
     first = [item for item in items if sieve.part_for(item) is not None]
     before = dict(sieve.counted)
     assert all(sieve.part_for(item) is None for item in first)
@@ -316,12 +319,68 @@ def test_repetitions_are_dropped_and_counted(items: list[Item]) -> None:
     assert sieve.counted["items that fail their check"] == 1
 
 
+def test_the_pictures_that_rows_name_can_be_cut(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    from PIL import Image
+
+    from gaea.finetune.imagery import Imagery, Mosaic
+
+    ramp = np.broadcast_to(np.linspace(0, 255, 2048).astype(np.uint8)[None, :, None], (1024, 2048, 3))
+    imagery = Imagery((Mosaic(np.ascontiguousarray(ramp), mercator=False),), "ramp")
+    files = [made[0] / "validation.jsonl"]
+    counted = pictures.cut(files, imagery, tmp_path, size=16)
+    named = {name for example in read_examples(files[0]) for name in example.images}
+    assert counted == {"cut": len(named), "there": 0, "beyond": 0}
+    for name in named:
+        view = pictures.view_of(name)
+        assert pictures.picture_name(view.lat, view.lon, view.width_km) == name
+        brightness = np.asarray(Image.open(tmp_path / name)).mean()
+        assert abs(brightness - 255 * (view.lon + 180) / 360) < 6
+    assert pictures.cut(files, imagery, tmp_path, size=16)["there"] == len(named)
+    with pytest.raises(InputError, match="does not say what to cut"):
+        pictures.view_of("photo.jpg")
+
+
 def test_a_run_that_fails_leaves_no_half_dataset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no OSM extracts"):
         generate.generate(generate.GenerateConfig(extracts=tmp_path, world_points=0), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == []
     with pytest.raises(InputError, match="share of pictures"):
         generate.GenerateConfig(with_picture=2)
+
+
+def test_the_commands_check_and_show_what_was_made(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gaea.finetune.__main__ import main
+
+    test = made[0] / "test.jsonl"
+    assert main(["questions", "check", str(test)]) == 0
+    assert capsys.readouterr().out.startswith("0 of ")
+    assert main(["questions", "sample", str(test), "-n", "2"]) == 0
+    assert capsys.readouterr().out.count("→") == 2
+    row = json.loads(test.read_text("utf-8").splitlines()[0])
+    row["conversations"][1]["value"] = "Atlantis"
+    (tmp_path / "wrong.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["questions", "check", str(tmp_path / "wrong.jsonl")]) == 1
+    assert "1 of 1 items are wrong" in capsys.readouterr().out
+
+
+def test_the_osm_command_prints_what_is_around_with_its_credit(
+    town: osm.Extract, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("osmium", reason="extracts need the osm extra")
+    from gaea.finetune.__main__ import main
+
+    (tmp_path / "town.osm").write_text(_as_xml(town), "utf-8")
+    assert main(["osm", "47.14", "9.52", "--extract", str(tmp_path), "--radius", "0.5"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["attribution"] == "© OpenStreetMap contributors"
+    away = [thing["distance_km"] for thing in told["objects"]]
+    assert away == sorted(away)
+    assert 3 < len(away) < 100
+    assert away[-1] <= 0.5
+    assert main(["osm", "47.14", "9.52", "--extract", str(tmp_path / "none.osm")]) == 2
+    assert "is not an OSM extract" in capsys.readouterr().err
 
 
 def test_a_sample_is_drawn_evenly(tmp_path: Path) -> None:
