@@ -1,8 +1,8 @@
 """vLLM as a process of its own: what it is started with, when it is ready, and how it ends.
 
 ``python -m gaea.app.vllm …`` takes what ``vllm serve`` takes. It is the same server, started so that torchvision loads
-beside a CPU build of torch (`gaea._torchvision`), also in the processes that vLLM starts: they import the module that was
-run first, and this package with it.
+beside a CPU build of torch (`gaea._torchvision`), in the processes that vLLM starts as well: workers import the module
+that was run first, and this package with it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class VllmConfig:
         dtype: What it computes in: ``auto``, ``float32``, ``bfloat16``, ``half``.
         context: Most tokens of prompt and reply; None is the model's own limit.
         cache_gib: Memory for keys and values, where it runs on a CPU.
+        compiled: Whether kernels are compiled for this model, by torch and as CUDA graphs; without, it is ready sooner.
         more: Further arguments of ``vllm serve``.
     """
 
@@ -54,6 +55,7 @@ class VllmConfig:
     dtype: str = "auto"
     context: int | None = None
     cache_gib: int = 1
+    compiled: bool = True
     more: tuple[str, ...] = ()
 
     @property
@@ -78,7 +80,7 @@ class VllmConfig:
         if self.adapters:
             listed += ["--enable-lora", "--max-lora-rank", str(self.adapter_rank), "--lora-modules"]
             listed += [f"{name}={folder}" for name, folder in self.adapters.items()]
-        return [*listed, *self.more]
+        return [*listed, *(() if self.compiled else ("--enforce-eager",)), *self.more]
 
     def environment(self) -> dict[str, str]:
         """Variables to set: no statistics are sent home, redirects are not followed, and a CPU's cache is bounded."""
@@ -87,6 +89,7 @@ class VllmConfig:
             "DO_NOT_TRACK": "1",
             "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
             "VLLM_CPU_KVCACHE_SPACE": str(self.cache_gib),
+            **({} if self.compiled else {"TORCH_COMPILE_DISABLE": "1"}),  # a few functions compile themselves
         }
 
 
@@ -155,8 +158,18 @@ def _last_words(log: Path) -> str:
     return f": {told[-_SHOWN_OF_LOG:]} (all of it: {log})"
 
 
-if __name__ == "__main__":
+def _serve() -> None:
+    """Run vLLM's server in this process, with the arguments of this process."""
     import runpy
 
+    from vllm.model_executor.models import registry
+
+    # It looks at model classes in a bare interpreter, by a command that it says may be changed.
+    look = f"import gaea, runpy; runpy.run_module({registry.__name__!r}, run_name='__main__')"
+    registry._SUBPROCESS_COMMAND = [sys.executable, "-c", look]
     sys.argv[0] = "vllm serve"
     runpy.run_module(ENTRY, run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve()

@@ -162,7 +162,7 @@ def vllm_url(needs_vllm: None, adapter: Path, tmp_path_factory: pytest.TempPathF
         port=vllm.free_port(),
         dtype="float32",
         context=1024,
-        more=("--enforce-eager",),
+        compiled=False,
     )
     with vllm.running(config, log=folder / "vllm.log") as url:
         yield url
