@@ -1,4 +1,4 @@
-"""``python -m gaea.eval``: examine an assistant on places, pictures and questions, or ablate what it retrieves."""
+"""``python -m gaea.eval``: examine an assistant on places, pictures and questions, and each part of it by itself."""
 
 from __future__ import annotations
 
@@ -38,12 +38,34 @@ def main(arguments: list[str] | None = None) -> int:
     spoken.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds reference/")
     spoken.add_argument("--beliefs", type=int, default=0, help="answers per model that are scored as beliefs too")
     spoken.add_argument("--seed", type=int, default=0)
+    for name, told in (
+        ("decoding", "each search of the S2 tree with each selection, and whether more computing helps"),
+        ("reliability", "what is promised: regions, and answers that are given, against what comes true"),
+    ):
+        exam = commands.add_parser(name, help=told)
+        exam.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with imagery")
+        exam.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded mosaics")
+        exam.add_argument("--count", type=int, default=200, help="crops per split, spread evenly over its blocks")
+        exam.add_argument("--index", type=Path, help="folder with a gallery and its calibration (default: the shipped)")
+        exam.add_argument("--tokens", type=Path, default=Path("runs/tokens"), help="folder of GeoToken's network")
+        exam.add_argument("--seed", type=int, default=0)
+        exam.add_argument("--out", type=Path, default=Path(f"runs/eval/{name}.json"), help="JSON; a .md lies beside it")
+        if name == "decoding":
+            exam.add_argument("--validation", type=int, default=200, help="crops that reward heads are trained on")
+            exam.add_argument("--advised", type=int, default=20, help="crops per split that a language model judges")
     report = commands.add_parser("report", help="print a report as Markdown tables")
     report.add_argument("file", type=Path, help="JSON that an examination wrote")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        {"orbit": _orbit, "retrieval": _retrieval, "spoken": _spoken, "report": _report}[options.command](options)
+        {
+            "orbit": _orbit,
+            "retrieval": _retrieval,
+            "decoding": _decoding,
+            "reliability": _reliability,
+            "spoken": _spoken,
+            "report": _report,
+        }[options.command](options)
     except GaeaError as error:
         print(f"gaea: {error}", file=sys.stderr)  # noqa: T201 - this is the edge
         return 2
@@ -85,6 +107,26 @@ def _retrieval(options: argparse.Namespace) -> None:
     run(Plan(options.data, options.cache, options.count, options.limit), exam, options.out)
 
 
+def _decoding(options: argparse.Namespace) -> None:
+    from gaea.eval.decoding import DecodingExam
+    from gaea.eval.decoding_run import DecodingPlan, run
+
+    plan = DecodingPlan(
+        options.data, options.cache, options.count, options.validation, tokens=options.tokens, index=options.index
+    )
+    run(plan, DecodingExam(advised=options.advised, seed=options.seed), options.out)
+
+
+def _reliability(options: argparse.Namespace) -> None:
+    from gaea.eval.reliability_run import ReliabilityPlan, run
+
+    run(
+        ReliabilityPlan(options.data, options.cache, options.count, options.tokens, options.index),
+        options.out,
+        options.seed,
+    )
+
+
 def _spoken(options: argparse.Namespace) -> None:
     import json
 
@@ -97,11 +139,12 @@ def _report(options: argparse.Namespace) -> None:
     import json
 
     from gaea.errors import InputError
-    from gaea.eval import report, retrieval_report
+    from gaea.eval import decoding_report, reliability_report, report, retrieval_report
 
+    kinds = {"worlds": retrieval_report, "models": decoding_report, "beliefs": reliability_report}
     try:
         held = json.loads(options.file.read_text())
-        told = retrieval_report.markdown(held) if "worlds" in held else report.markdown(held)
+        told = next((kind for key, kind in kinds.items() if key in held), report).markdown(held)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{options.file} is not a report: {error}") from error
     print(told, end="")  # noqa: T201 - this is the edge

@@ -24,14 +24,21 @@ from gaea import cellsets
 from gaea.belief import Belief
 from gaea.errors import InputError
 
+_JUST_MORE = 1e-9  # of mass: far above what rounding leaves, far below what anybody asks for
+
 
 def mass_to_reach(belief: Belief, lat: float, lon: float) -> float:
-    """Mass of the smallest region, grown densest first, that holds a place; 1 for a place in none of the cells."""
+    """The least nominal mass at which :meth:`Belief.region` holds a place; 1 for a place in none of the cells.
+
+    Regions take whole cells, densest first, until they hold their mass: a place is within as soon as what is denser
+    than its own cell holds less.
+    """
     index = int(cellsets.index_of(belief.cells, s2.from_latlon(lat, lon)))
     if index < 0:
         return 1.0
-    density = belief.log_prob - np.log(belief.areas_km2)
-    return min(float(np.exp(belief.log_prob[density >= density[index] - 1e-9]).sum()), 1.0)
+    order = np.argsort(-(belief.log_prob - np.log(belief.areas_km2)), kind="stable")
+    before = np.exp(belief.log_prob[order])[: int(np.flatnonzero(order == index)[0])].sum()
+    return float(min(before + _JUST_MORE, 1.0))
 
 
 def conformal_mass(needed: npt.ArrayLike, coverage: float, *, most: float = 0.995) -> float:

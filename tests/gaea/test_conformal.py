@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -10,6 +10,8 @@ from gaea import cells
 from gaea.belief import Belief
 from gaea.conformal import Risk, at_most, conformal_mass, keep_risk, mass_to_reach
 from gaea.errors import InputError
+
+FINER = cells.children(cells.FACES).reshape(-1)
 
 
 def belief(elsewhere=0.0):
@@ -23,9 +25,16 @@ def test_a_region_of_the_mass_to_reach_holds_the_place_and_a_smaller_one_does_no
     known = belief(elsewhere)
     needed = mass_to_reach(known, *place)
     assert known.region(needed).contains(*place)
-    assert not needed > 1 - elsewhere + 1e-9
-    without = needed - known.probability_of(*place, 300.0)
-    assert without < 0.05 or not known.region(without).contains(*place)
+    assert needed < 1e-8 or not known.region(needed - 1e-8).contains(*place)
+
+
+@given(place=st.tuples(st.floats(-90, 90), st.floats(-180, 180)), mass=st.floats(0.01, 1.0), seed=st.integers(0, 9))
+def test_it_says_of_every_region_whether_it_holds_the_place(place, mass, seed):
+    weights = np.random.default_rng(seed).random(FINER.size) ** 3
+    known = Belief.from_weights(FINER, weights)
+    needed = mass_to_reach(known, *place)
+    assume(abs(needed - mass) > 1e-6)
+    assert known.region(mass).contains(*place) == (needed <= mass)
 
 
 def test_a_place_in_no_cell_takes_the_whole_earth():
