@@ -26,6 +26,7 @@ _COMMANDS = {
     "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
     "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
     "index": ("gaea.app.index", "build, search and look after an index of geotagged pictures of your own"),
+    "merge": ("gaea.app.merge", "add a LoRA adapter into the weights of its model, and send the result to a hub"),
     "demo": ("gaea.app.demo", "ask three questions about a picture of the Earth from orbit, or about your photo"),
 }
 
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     _add_ask(added["ask"])
     _add_doctor(added["doctor"])
     add_arguments(added["index"])
+    _add_merge(added["merge"])
     _add_demo(added["demo"])
     return root
 
@@ -96,6 +98,15 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
 
 def _add_doctor(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_merge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="folder or hub name of the base, or nano for the shipped one")
+    command.add_argument("adapter", metavar="ADAPTER", help="folder or hub name of the LoRA adapter trained on it")
+    command.add_argument("out", metavar="OUT", help="folder to write; it must not exist, or be empty")
+    command.add_argument("--push", metavar="REPO", help="then send it to this repository of the hub, made private")
+    command.add_argument("--public", action="store_true", help="with --push: anybody may read the repository")
+    command.add_argument("--dry-run", action="store_true", help="with --push: say what would be sent, and send nothing")
 
 
 def _add_demo(command: argparse.ArgumentParser) -> None:

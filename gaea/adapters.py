@@ -62,16 +62,10 @@ def check_base(adapter: str | Path, model: Any) -> None:
     Raises:
         ModelError: It was; or its likeness cannot be read.
     """
-    from transformers.utils import cached_file
-
+    if Path(adapter).is_absolute() and not Path(adapter).is_dir():
+        raise ModelError(f"'{adapter}' is not an adapter: there is no such folder")
     try:
-        file = cached_file(
-            str(adapter),
-            LIKENESS_FILE,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
+        file = _file(adapter, LIKENESS_FILE)
         if file is None:
             return
         told = json.loads(Path(file).read_text(encoding="utf-8"))
@@ -117,16 +111,24 @@ def fit(model: Any, processor: Any, adapter: str | Path) -> Any:
 def _tokenizer(adapter: str | Path) -> Any | None:
     """The tokenizer that lies beside an adapter, None where none does."""
     from transformers import AutoTokenizer
+
+    if _file(adapter, "tokenizer_config.json") is None:
+        return None
+    return AutoTokenizer.from_pretrained(str(adapter), trust_remote_code=False)
+
+
+def _file(adapter: str | Path, name: str) -> str | None:
+    """Where a file of an adapter lies, on this machine or fetched from a hub; None where it has none."""
     from transformers.utils import cached_file
 
-    found = cached_file(
+    found: str | None = cached_file(
         str(adapter),
-        "tokenizer_config.json",
+        name,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
-    return None if found is None else AutoTokenizer.from_pretrained(str(adapter), trust_remote_code=False)
+    return found
 
 
 def _sizes(model: Any) -> dict[str, Any]:

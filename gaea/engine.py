@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from gaea import geotokens
+from gaea import adapters, geotokens
 from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
@@ -100,7 +100,7 @@ class TransformersEngine:
         if not quantize:
             loaded = loaded.to(device)
         self._core = loaded.model
-        self._model = loaded if adapter is None else _with_adapter(loaded, adapter)
+        self._model = loaded if adapter is None else adapters.fit(loaded, self._processor, adapter)
         self._model.eval()
         self._seen = _remember_features(self._core)
         tokenizer = self._processor.tokenizer
@@ -169,15 +169,6 @@ def _loading_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
-def _with_adapter(model: Any, adapter: str | Path) -> Any:
-    from peft import PeftModel
-
-    try:
-        return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"'{adapter}' is not an adapter for this model: {first_line(error)}") from error
-
-
 def _quantization(bits: str) -> Any:
     from importlib.util import find_spec
 
@@ -185,7 +176,8 @@ def _quantization(bits: str) -> Any:
 
     if find_spec("bitsandbytes") is None:
         raise MissingDependencyError("--quantize needs bitsandbytes: pip install 'gaea-geo[quantize]'")
-    kept = ["vision_tower", "multi_modal_projector", "lm_head"]
+    # Patterns from the start of a full name: "vision_tower" alone would not be found in "model.vision_tower".
+    kept = [rf"(.*\.)?{name}" for name in ("vision_tower", "visual", "multi_modal_projector", "lm_head")]
     if bits == "4bit":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=kept)
     if bits == "8bit":
