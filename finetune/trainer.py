@@ -137,6 +137,11 @@ class LoraTrainer(Trainer):
             state.fsdp_plugin = FullyShardedDataParallelPlugin()
             state.distributed_type = DistributedType.FSDP
             self.is_fsdp_enabled = True
+        if self.is_fsdp_enabled and not state.fsdp_plugin.transformer_cls_names_to_wrap:
+            # Models name layers of all towers that they might have; those that this one lacks stop accelerate.
+            present = {type(part).__name__ for part in self.model.modules()}
+            named = getattr(self.model, "_no_split_modules", None) or ()
+            state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(present & set(named))
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW over the groups of :func:`gaea.finetune.lora.groups`."""
@@ -160,6 +165,16 @@ class LoraTrainer(Trainer):
             if told is None:
                 raise
             raise told from error
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the Trainer's; of a sharded model with an adapter, what was trained is gathered and nothing else."""
+        if not (self.is_fsdp_enabled and hasattr(self.model, "peft_config")):
+            super().save_model(output_dir, _internal_call)
+            return
+        trained = {name: _gathered(value) for name, value in self.model.named_parameters() if value.requires_grad}
+        if self.args.should_save:
+            self._save(output_dir, state_dict=trained)
+        self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -204,6 +219,12 @@ class Curve(TrainerCallback):
             curve.write(state.log_history, self._folder, title=self._title)
 
     on_train_end = on_save
+
+
+def _gathered(value: torch.Tensor) -> torch.Tensor:
+    """A parameter from all processes; to be called by all of them."""
+    whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return whole.detach().cpu().clone()  # the clone waits until all of it is there
 
 
 def latest(folder: Path) -> Path | None:

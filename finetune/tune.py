@@ -63,12 +63,13 @@ def tune(
         ModelError: The model cannot be loaded or trained, or a checkpoint cannot be written.
         InputError: Settings do not fit, or too many rows cannot be read.
     """
-    from transformers import PrinterCallback
+    from transformers import PrinterCallback, set_seed
 
     from gaea.finetune.trainer import Curve, LoraTrainer, arguments, clear_broken, latest
 
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = out / CHECKPOINTS_FOLDER
+    set_seed(settings.seed)  # the LoRA begins at random, and in every process alike
     student = lora.prepare(*lora.load(settings, device=device), settings)
     data, held_out = (
         Conversations(given, images, student.processor, settings.max_tokens, settings.system, tell, out / SKIPPED_FILE)
@@ -97,10 +98,20 @@ def tune(
     metrics = {"train_loss": done.training_loss, "seconds": done.metrics["train_runtime"]}
     metrics |= {"eval_loss": trainer.evaluate()["eval_loss"]} if validation else {}
     metrics |= {"steps": float(trainer.state.global_step), "skipped": float(len(skipped(out / SKIPPED_FILE)))}
+    student.model.config.use_cache = True
     trainer.save_model(str(out / ADAPTER_FOLDER))
+    if main and trainer.is_fsdp_enabled:
+        here, everywhere = shares(trainer.model)
+        logger.info("this process held %d of %d weights", here, everywhere)
     if main:
         _finish(out, student, data, settings, metrics)
     return Run(out / ADAPTER_FOLDER, metrics, tuple(trainer.state.log_history))
+
+
+def shares(model: Any) -> tuple[int, int]:
+    """How many weights of a sharded model lie in this process, and how many there are."""
+    held = [(p.to_local().numel() if hasattr(p, "to_local") else p.numel(), p.numel()) for p in model.parameters()]
+    return sum(here for here, _ in held), sum(everywhere for _, everywhere in held)
 
 
 def _finish(
