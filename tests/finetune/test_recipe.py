@@ -71,7 +71,7 @@ def test_cache_may_be_absent(tmp_path):
 
 
 def test_an_unknown_recipe_names_those_that_ship():
-    with pytest.raises(InputError, match="no recipe at giant: give a YAML file or one of nano, tiny"):
+    with pytest.raises(InputError, match=r"no recipe at giant: give a YAML file or one of .*nano, tiny"):
         recipe.load("giant", NanoRecipe)
 
 
