@@ -109,7 +109,10 @@ def test_an_estimate_writes_nothing(pictures, tmp_path, capsys):
     [
         (["info", "{gone}"], "no index at"),
         (["build", "{gone}", "{gone}"], "there is no such file or folder"),
-        (["build", "{index}", "{pictures}/places.csv", "--encoder", "hf-hub:some/model"], "was begun with encoder nano"),
+        (
+            ["build", "{index}", "{pictures}/places.csv", "--encoder", "hf-hub:some/model"],
+            "was begun with encoder nano",
+        ),
         (["query", "{index}", "{pictures}/places.csv"], "it looks like text"),
         (["query", "{index}", "{pictures}/007.jpg", "--box", "1,2,3"], "expected SOUTH,WEST,NORTH,EAST"),
         (["remove", "{index}"], "no rows are named"),

@@ -223,7 +223,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
             locator.read(one)
     with pytest.raises(InputError, match="finite"):
         locator.read(dataclasses.replace(seen, similarity=np.full((2, 5), np.nan)))
-    with pytest.raises(InputError, match="latitude 91.0"):
+    with pytest.raises(InputError, match=r"latitude 91\.0"):
         locator.read(dataclasses.replace(seen, lat=np.full((2, 5), 91.0)))
     for bad in ({"length": 12}, {"heads": 0}, {"heads": 5}, {"dropout": 1.0}, {"image_width": 0}):
         with pytest.raises(InputError, match=next(iter(bad))):
