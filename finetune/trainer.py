@@ -153,8 +153,7 @@ class LoraTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         lengths = dataset.lengths() if self._recipe.group_by_length else [0] * len(dataset)
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LikeLengths(lengths, batch, seed=self._recipe.seed)
+        return LikeLengths(lengths, self._recipe.batch_size, seed=self._recipe.seed)
 
     def compute_loss(self, model: Any, inputs: Encoded, *args: Any, **options: Any) -> Any:
         """As the Trainer's, with a mismatch of image tokens told in one line."""
