@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,6 +29,9 @@ from gaea.sphere import FloatArray
 
 REMEMBERED = 4096
 """Prefixes whose answers are kept; a few hundred are what a search leaves."""
+
+FORGOTTEN = 400
+"""What vLLM answers when it is given the name of a picture that it does not have, or no longer."""
 
 
 class EndpointEngine:
@@ -83,10 +87,11 @@ class EndpointEngine:
         self.has_geotokens = bool(self._symbol_ids)
 
     def see(self, image: Image.Image) -> Sight:
-        """Pack the picture once as a PNG data URL."""
+        """Pack the picture once as a PNG data URL, with a name under which vLLM keeps it; nobody else can guess it."""
         packed = io.BytesIO()
-        image.save(packed, "PNG")
-        return Sight(image, {"url": "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()})
+        image.save(packed, "PNG", compress_level=1)  # a photo hardly shrinks further, and takes four times as long
+        url = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
+        return Sight(image, {"url": url, "uuid": uuid.uuid4().hex, "sent": False})
 
     def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
         """Greedy reply of the served model.
@@ -94,9 +99,8 @@ class EndpointEngine:
         Raises:
             ModelError: The server cannot be reached, refuses, or sends no text.
         """
-        body = self._body(messages, sight) | {"max_tokens": max_new_tokens}
         try:
-            reply = self._connection.post("chat/completions", body)["choices"][0]["message"]["content"]
+            reply = self._reply(messages, sight, max_tokens=max_new_tokens)["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
             reply = None
         if not isinstance(reply, str):
@@ -112,16 +116,48 @@ class EndpointEngine:
         """
         if not self.has_geotokens:
             raise ModelError(f"{self.name} has no S2 tokens in its vocabulary: it can talk, but not point")
-        return EndpointScorer(self._connection, self.name, self._body(messages, sight), self._symbol_ids)
+
+        def ask(said: str, allowed: list[int]) -> dict[str, Any]:
+            return self._reply(
+                [*messages, {"role": "assistant", "content": said}],
+                sight,
+                continue_final_message=True,
+                add_generation_prompt=False,
+                max_tokens=1,
+                logprobs=True,
+                logprob_token_ids=allowed,
+                return_tokens_as_token_ids=True,
+            )
+
+        return EndpointScorer(ask, self.name, self._symbol_ids)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
 
-    def _body(self, messages: Sequence[Message], sight: Sight) -> dict[str, Any]:
+    def _reply(self, messages: Sequence[Message], sight: Sight, **options: Any) -> dict[str, Any]:
+        """One chat completion. A picture that vLLM was sent is named from then on, and sent again if it was forgotten.
+
+        Other servers, which have no S2 symbols that one could know of, are sent it every time.
+        """
         whole = with_system(messages) if self._system else messages
-        told = [_for_endpoint(message, sight.kept["url"]) for message in whole]
-        return {"model": self._model, "messages": told, "temperature": 0}
+        kept = sight.kept
+        named = {"uuid": kept["uuid"]} if self.has_geotokens else {}
+        sent = {"type": "image_url", "image_url": {"url": kept["url"]}, **named}
+
+        def body(picture: dict[str, Any]) -> dict[str, Any]:
+            told = [_with_picture(message, picture) for message in whole]
+            return {"model": self._model, "messages": told, "temperature": 0, **options}
+
+        if named and kept["sent"]:
+            try:
+                return self._connection.post("chat/completions", body({**sent, "image_url": None}))
+            except NoReplyError as error:
+                if error.status != FORGOTTEN:
+                    raise
+        reply = self._connection.post("chat/completions", body(sent))
+        kept["sent"] = True
+        return reply
 
     def _ids_of_symbols(self) -> list[int]:
         """Ids of :func:`gaea.geotokens.all_symbols` in its order; empty where they are no tokens, or none can tell."""
@@ -144,9 +180,8 @@ class EndpointScorer:
     """A :class:`gaea.searchtree.NextToken` that asks a server.
 
     Args:
-        connection: To the server.
+        ask: What a reply was begun with, and the ids whose log-probabilities are wanted; gives the server's answer.
         name: What messages call the model.
-        body: Of a request for a reply: model, messages, temperature.
         symbol_ids: Vocabulary ids of the 6 faces and 16 digits.
         remembered: Prefixes whose answers are kept; when there are more, all but those of the present call go.
 
@@ -156,19 +191,15 @@ class EndpointScorer:
 
     def __init__(
         self,
-        connection: Connection,
+        ask: Callable[[str, list[int]], dict[str, Any]],
         name: str,
-        body: dict[str, Any],
         symbol_ids: list[int],
         *,
         remembered: int = REMEMBERED,
     ) -> None:
         self.asked = 0
-        self._connection, self._name, self._body = connection, name, body
-        self._faces, self._digits = (
-            symbol_ids[: geotokens.N_FACES],
-            symbol_ids[geotokens.N_FACES :][: geotokens.N_DIGITS],
-        )
+        self._post, self._name = ask, name
+        self._faces, self._digits = symbol_ids[:6], symbol_ids[6:22]
         self._rows: dict[tuple[int, ...], FloatArray] = {}
         self._remembered = remembered
 
@@ -188,16 +219,7 @@ class EndpointScorer:
         """One request for the symbol after one path."""
         allowed = self._digits if path else self._faces
         said = "".join([geotokens.GEO_OPEN, *(_symbol(k, value) for k, value in enumerate(path))])
-        body = self._body | {
-            "messages": [*self._body["messages"], {"role": "assistant", "content": said}],
-            "continue_final_message": True,
-            "add_generation_prompt": False,
-            "max_tokens": 1,
-            "logprobs": True,
-            "logprob_token_ids": allowed,
-            "return_tokens_as_token_ids": True,
-        }
-        sent = _log_probs(self._connection.post("chat/completions", body))
+        sent = _log_probs(self._post(said, allowed))
         got = sum(each in sent for each in allowed)
         if got < len(allowed):
             raise ModelError(
@@ -229,9 +251,7 @@ def _is_nano(entry: dict[str, Any]) -> bool:
     return "gaea-nano" in (entry.get("id"), entry.get("parent"))
 
 
-def _for_endpoint(message: Message, url: str) -> Message:
-    parts = [
-        {"type": "image_url", "image_url": {"url": url}} if part["type"] == "image" else part
-        for part in message["content"]
-    ]
-    return {"role": message["role"], "content": parts}
+def _with_picture(message: Message, picture: dict[str, Any]) -> Message:
+    if isinstance(message["content"], str):
+        return message
+    return {"role": message["role"], "content": [picture if p["type"] == "image" else p for p in message["content"]]}

@@ -27,6 +27,7 @@ class ModelServer(HTTPServer):
 
     def __init__(self, engine: TransformersEngine) -> None:
         self.engine = engine
+        self.pictures: dict[str, Image.Image] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -55,8 +56,10 @@ class ModelServer(HTTPServer):
             parts = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
             for part in parts:
                 if part["type"] == "image_url":
-                    data = part["image_url"]["url"].partition(",")[2]
-                    pictures.append(Image.open(io.BytesIO(base64.b64decode(data))))
+                    if part["image_url"]:
+                        data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+                        self.pictures[part["uuid"]] = Image.open(io.BytesIO(data))
+                    pictures.append(self.pictures[part["uuid"]])
             shown = [{"type": "image"} if part["type"] == "image_url" else part for part in parts]
             messages.append({"role": message["role"], "content": shown})
         processor, model = self.engine._processor, self.engine._model

@@ -21,7 +21,8 @@ from gaea.locate.neighbours import Neighbour
 ROOT = np.zeros((1, 0), np.int64)
 ALPS = [Neighbour(i, 46.0 + i / 10, 8.0 - i / 5, 0.95 - i / 50, "similar", "the Alps") for i in range(8)]
 WITH_NEIGHBOURS = prompts.locate(prompts.neighbour_tokens(ALPS))
-TALK = prompts.talk(Briefing(facts=(("country", "Chad"), ("city", "Faya"))), [], "Where is this?")
+CHAD = Briefing(facts=(("country", "Chad"), ("city", "Faya")), sure="confident", radius_km=(40.0, 110.0))
+TALK = prompts.talk(CHAD, [], "Where is this?")
 
 
 def picture(kind: str) -> Image.Image:

@@ -340,6 +340,49 @@ def test_the_next_symbol_is_asked_of_a_reply_that_was_begun(server, connect):
     assert np.exp(faces).sum() == pytest.approx(1)
 
 
+def pictures_of(server):
+    return [body["messages"][-2]["content"][0] for _, _, body in server.requests]
+
+
+def test_a_picture_that_vllm_has_is_named_and_sent_again_when_it_is_forgotten(server, connect):
+    engine = connect()
+    sight = engine.see(PICTURE)
+    score = engine.scorer(LOCATE, sight)
+    score(ROOT)
+    score(np.array([[1], [2]]))
+    first, second, third = pictures_of(server)
+    assert first["image_url"]["url"] == sight.kept["url"]
+    assert second == third == {"type": "image_url", "image_url": None, "uuid": first["uuid"]}
+    expected = engine.scorer(LOCATE, engine.see(PICTURE))(np.array([[3]]))
+    server.requests.clear()
+    server.next = [(400, {"error": {"message": "Cache miss for image at index 0 but data is not provided."}})]
+    np.testing.assert_array_equal(score(np.array([[3]])), expected)
+    assert [part["image_url"] is None for part in pictures_of(server)] == [True, False]
+    assert engine.see(PICTURE).kept["uuid"] != first["uuid"]  # nobody gets at a picture by knowing it
+
+
+def test_a_refusal_that_is_not_about_the_picture_is_told(server, connect):
+    engine = connect()
+    sight = engine.see(PICTURE)
+    engine.complete(TALK, sight)
+    server.next = [(400, {"error": {"message": "too long"}})] * 2
+    assert "HTTP 400: too long" in one_line(lambda: engine.complete(TALK, sight))
+    server.next = [(500, {})]
+    server.requests.clear()
+    assert "HTTP 500" in one_line(lambda: engine.complete(TALK, sight))
+    assert len(server.requests) == 1
+
+
+def test_servers_other_than_vllm_get_the_picture_every_time_and_no_name_for_it(server, connect):
+    server.tokens = (404, {})
+    engine = connect(system=False)
+    sight = engine.see(PICTURE)
+    for _ in range(2):
+        engine.complete(TALK, sight)
+    parts = [body["messages"][0]["content"][0] for _, _, body in server.requests]
+    assert parts == [{"type": "image_url", "image_url": {"url": sight.kept["url"]}}] * 2
+
+
 def test_each_prefix_is_asked_once_and_rows_keep_their_order(server, connect):
     engine = connect()
     score = engine.scorer(LOCATE, engine.see(PICTURE))
@@ -354,7 +397,7 @@ def test_each_prefix_is_asked_once_and_rows_keep_their_order(server, connect):
 def test_what_is_remembered_is_bounded(server, connect):
     engine = connect()
     made = engine.scorer(LOCATE, engine.see(PICTURE))
-    score = EndpointScorer(engine._connection, "tiny", made._body, IDS, remembered=4)
+    score = EndpointScorer(made._post, "tiny", IDS, remembered=4)
     all_of = np.array([[2, k] for k in range(4)])
     score(all_of)
     score(np.array([[2, 0], [2, 5]]))  # makes room, and keeps what this call needs
