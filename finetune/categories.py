@@ -155,7 +155,7 @@ _NUMBERED = re.compile(
     r"|lane|no|number|plot|pool|hotel|bus|stop)\b[\s.#-]*)+\d+\w?",
     re.IGNORECASE,
 )
-_JUNK = re.compile(r"\[\[|\]\]|https?:|www\.|@|[<>{}|\\]|\?\?|[+\d][\d\s().-]{6,}")
+_JUNK = re.compile(r"[$€£]|\[\[|\]\]|https?:|www\.|@|[<>{}|\\]|\?\?|[+\d][\d\s().-]{6,}")
 LONGEST_NAME = 60
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 
+from gaea import places
+from gaea.borders import countries_with_states
 from gaea.countries import Country, all_countries
 
 CORRECTED: dict[str, dict[str, str]] = {
@@ -13,6 +15,24 @@ CORRECTED: dict[str, dict[str, str]] = {
 }
 NO_CAPITAL = frozenset({"BO", "EH", "IL", "LK", "PS", "ZA"})
 """Countries with several capitals, or one that is disputed: nobody is asked for it."""
+
+REGIONS = {"Maga Buryatdan": "Magadan", "Chita": "Zabaykalsky Krai", "Orissa": "Odisha", "Uttaranchal": "Uttarakhand"}
+"""Names of first-level divisions that the map has wrong, or that have been replaced."""
+
+REGIONS_KNOWN = frozenset("AT BE CH CN CZ DE ES FR GB IE IN IT JP MX NL NO PL RU SE".split())  # noqa: SIM905 - codes
+"""Where the nearest town's division is named as people name it today; of other countries no region is told, but for
+those whose states have polygons of their own (``gaea.borders.countries_with_states``), which alone are asked for it."""
+
+
+def describe(lat: float, lon: float) -> places.PlaceFacts:
+    """What is known of a point, with ten towns around it, and without regions that may be outdated.
+
+    Raises:
+        InputError: A coordinate is out of range.
+    """
+    place = places.describe(lat, lon, cities=10)
+    told = place.country_code in REGIONS_KNOWN | countries_with_states()
+    return dataclasses.replace(place, region=REGIONS.get(place.region or "", place.region) if told else None)
 
 
 @lru_cache(maxsize=1)

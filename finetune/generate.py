@@ -22,6 +22,7 @@ import numpy as np
 from gaea.errors import GaeaError, InputError, first_line
 from gaea.finetune import portraits, reasoning
 from gaea.finetune.clues import Clues, read_clues
+from gaea.finetune.customs import describe
 from gaea.finetune.dataset import Kind, rows_of
 from gaea.finetune.geography import Geographer
 from gaea.finetune.osm import RADIUS_KM, SUFFIXES, Extract, read_extract
@@ -33,7 +34,7 @@ from gaea.finetune.sieve import Sieve
 from gaea.finetune.splits import Part, footprint_parts
 from gaea.finetune.surroundings import Surveyor
 from gaea.finetune.wording import Deck
-from gaea.places import PlaceFacts, country_codes, describe
+from gaea.places import PlaceFacts, country_codes
 from gaea.sphere import destination
 
 Progress = Callable[..., Iterable[Any]]
@@ -121,7 +122,7 @@ def _all_items(
     show = progress or (lambda points, **_: points)
     for lat, lon, width in show(list(_world_points(config, rng, counted)), desc="world"):
         picture = picture_name(lat, lon, width)
-        for item in _world_items(describe(lat, lon, cities=10), picture, config, clues, rng, deck):
+        for item in _world_items(describe(lat, lon), picture, config, clues, rng, deck):
             yield dataclasses.replace(item, image=picture)  # GAEA's rows have a picture, whatever is asked
     if config.extracts is None:
         return
@@ -132,7 +133,7 @@ def _all_items(
         surveyor = Surveyor(extract, rng, deck)
         for lat, lon, width in show(_osm_points(extract, points, config, rng, counted), desc=extract.name):
             picture = picture_name(lat, lon, width)
-            for item in _osm_items(describe(lat, lon, cities=10), surveyor, rng):
+            for item in _osm_items(describe(lat, lon), surveyor, rng):
                 yield dataclasses.replace(item, image=picture, params={**item.params, "from": "osm"})
 
 

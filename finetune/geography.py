@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gaea.borders import countries_with_states
 from gaea.countries import Country, words
 from gaea.finetune.customs import known_countries
 from gaea.finetune.phrasings import ASKED, CHOSEN
@@ -59,7 +60,7 @@ def facts_of(place: PlaceFacts) -> tuple[Fact, ...]:
     country = known_countries().get(place.country_code or "")
     found: list[tuple[str, str | tuple[str, ...] | None, object]] = [
         ("country", place.country, NATURAL_EARTH),
-        ("region", place.region, GEONAMES),
+        ("region", place.region if place.country_code in countries_with_states() else None, NATURAL_EARTH),
         ("continent", place.continent, GEONAMES),
         ("capital", country.capital if country else None, GEONAMES),
         ("driving", place.driving_side, DRIVING),
@@ -189,6 +190,8 @@ class Geographer:
         if skill == "region":
             return self._regions(place)
         around = [c for c in self._countries(place) if c.code != place.country_code]
+        if skill == "languages":  # those of neighbours cross the border, and English is everywhere
+            around = [c for c in around if c.name not in place.neighbours and c.languages[:1] != ("English",)]
         if skill == "neighbours":
             return [c.name for c in around if c.name not in place.neighbours]
         values = {

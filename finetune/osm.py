@@ -230,7 +230,9 @@ def collect(
             continue
         dropped["name numeric or meaningless"] += bool(tags.get("name")) and not title
         told = (categories.clean_name(tags.get(key, "")) for key in ("name:en", "int_name", "name:latin"))
-        english = next((name for name in told if name and name != title), "") if title else ""
+        english = next((name for name in told if name and name.casefold() not in title.casefold()), "") if title else ""
+        if categories.script(title) == "LATIN" and title.casefold() in english.casefold():
+            english = ""  # says the name again, and more
         further = tuple((key, tags[key]) for key in KEPT_TAGS if tags.get(key) and ";" not in tags[key])
         middle = outline.centroid
         kept.append((OsmObject(osm_id, middle.y, middle.x, title, english, home, word, further), outline))

@@ -20,7 +20,7 @@ from gaea.errors import InputError
 from gaea.finetune import generate, osm, pictures, portraits, questions, reasoning, rewrite, solving, wording
 from gaea.finetune import sieve as sieve_
 from gaea.finetune.clues import read_clues
-from gaea.finetune.customs import known_countries
+from gaea.finetune.customs import describe, known_countries
 from gaea.finetune.geography import Geographer
 from gaea.finetune.phrasings import ASKED
 from gaea.finetune.questions import CHOICE, LONG, TRUE_FALSE, Item
@@ -58,7 +58,7 @@ def world_items(seed: int, image: str = "", places_at: tuple[tuple[float, float]
     geographer = Geographer(rng, deck)
     made: list[Item | None] = []
     for lat, lon in places_at or ((47.1393, 9.5217), (-33.0, 147.0), (13.7, 100.5), (64.2, -150.1), (-1.29, 36.82)):
-        place = places.describe(lat, lon, cities=10)
+        place = describe(lat, lon)
         for skill in ASKED:
             made += [make(place, skill, image) for make in (geographer.short, geographer.choice, geographer.true_false)]
         made += [geographer.nearest_town(place, form, image) for form in ("choice", "direction")]
@@ -73,7 +73,7 @@ def town_items(extract: osm.Extract, seed: int, points: int = 12) -> list[Item]:
     found: list[Item] = []
     for _ in range(points):
         lat, lon = round(47.14 + rng.normal(0, 0.004), 4), round(9.52 + rng.normal(0, 0.006), 4)
-        place = places.describe(lat, lon, cities=10)
+        place = describe(lat, lon)
         around = surveyor.around(place)
         found += surveyor.items(place, around)
         made = (portraits.surroundings(place, around, rng), portraits.described(place, around, rng))
@@ -198,8 +198,18 @@ def test_outdated_and_disputed_facts_are_not_asked() -> None:
     assert known_countries()["KZ"].capital == "Astana"
     assert all(not known_countries()[code].capital for code in ("ZA", "BO"))
     rng = np.random.default_rng(0)
-    pretoria = places.describe(-25.75, 28.19, cities=10)
+    pretoria = describe(-25.75, 28.19)
     assert Geographer(rng, Deck(rng)).short(pretoria, "capital") is None
+
+
+def test_regions_are_told_only_where_their_names_are_sure() -> None:
+    assert describe(40.0, -99.0).region == "Nebraska"
+    assert describe(60.2556, 147.3026).region == "Magadan"
+    assert describe(-33.3271, -60.1886).region is None  # the map calls the province by its city
+    rng = np.random.default_rng(0)
+    geographer = Geographer(rng, Deck(rng))
+    assert geographer.short(describe(40.0, -99.0), "region") is not None
+    assert geographer.short(describe(48.2, 11.5), "region") is None  # the nearest town's, not a border
 
 
 def test_a_chain_of_clues_counts_as_the_gazetteer_does() -> None:
@@ -209,10 +219,10 @@ def test_a_chain_of_clues_counts_as_the_gazetteer_does() -> None:
 
 
 def test_towns_are_named_as_people_would() -> None:
-    assert reasoning.town_of(places.describe(47.1393, 9.5217, cities=10)) == "Vaduz"  # not the larger Schaan
-    assert reasoning.town_of(places.describe(43.7282, 7.4205, cities=10)) == "Monaco"  # not its quarter
-    assert reasoning.town_of(places.describe(48.8584, 2.2945, cities=10)) == "Paris"
-    assert reasoning.town_of(places.describe(23.0, 10.0, cities=10)) is None
+    assert reasoning.town_of(describe(47.1393, 9.5217)) == "Vaduz"  # not the larger Schaan
+    assert reasoning.town_of(describe(43.7282, 7.4205)) == "Monaco"  # not its quarter
+    assert reasoning.town_of(describe(48.8584, 2.2945)) == "Paris"
+    assert reasoning.town_of(describe(23.0, 10.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -297,7 +307,7 @@ def test_nothing_held_out_is_named_in_training(made: tuple[Path, dict[str, Any]]
 def test_hearsay_is_marked_in_the_text_and_in_its_source(made: tuple[Path, dict[str, Any]]) -> None:
     clues = {"LI": {"poles": "Utility poles are wooden and stand close to roads"}}
     rng = np.random.default_rng(1)
-    item = portraits.portrait(places.describe(47.1393, 9.5217, cities=10), rng, clues)
+    item = portraits.portrait(describe(47.1393, 9.5217), rng, clues)
     assert item is not None
     assert "unchecked" in item.answer
     assert "not checked" in next(f.source.credit for f in item.facts if f.name == "poles")
