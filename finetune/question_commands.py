@@ -39,6 +39,13 @@ def declare(commands: Any) -> None:
     cut.add_argument("--out", type=Path, help="folder that names start from; that of the first file if left out")
     cut.add_argument("--size", type=int, default=224, help="side in pixels")
     cut.add_argument("--cache", type=Path, help="folder of decoded mosaics, for MBTiles")
+    words = verbs.add_parser("rewrite", help="have a model word questions anew, where no fact changes")
+    words.add_argument("file", type=Path, help="a file that was made by 'make'")
+    words.add_argument("target", type=Path, help="file to write, .json or .jsonl")
+    words.add_argument("--engine", required=True, metavar="URL", help="OpenAI-compatible server, ending in /v1")
+    words.add_argument("--model", help="name of the served model; the first if left out")
+    words.add_argument("--workers", type=int, default=8, help="questions under way at the same time")
+    words.add_argument("--blank-picture", action="store_true", help="for models that take no text without a picture")
     check = verbs.add_parser("check", help="derive every answer again from its facts; status 1 if any is wrong")
     check.add_argument("files", type=Path, nargs="+", help="files that were made by 'make'")
     draw = verbs.add_parser("sample", help="print items drawn at random, to be read by a person")
@@ -78,7 +85,9 @@ def run_osm(options: argparse.Namespace, write: Write) -> int:
 
 def run_questions(options: argparse.Namespace, write: Write) -> int:
     """Do what the verb says; returns the exit status."""
-    return {"make": _make, "pictures": _pictures, "check": _check, "sample": _sample}[options.verb](options, write)
+    return {"make": _make, "pictures": _pictures, "rewrite": _rewrite, "check": _check, "sample": _sample}[
+        options.verb
+    ](options, write)
 
 
 def _make(options: argparse.Namespace, write: Write) -> int:
@@ -107,6 +116,43 @@ def _pictures(options: argparse.Namespace, write: Write) -> int:
     imagery = open_imagery(options.imagery, options.cache)
     out = options.out or options.files[0].parent
     write(json.dumps(cut(options.files, imagery, out, size=options.size, progress=tqdm)))
+    return 0
+
+
+def _rewrite(options: argparse.Namespace, write: Write) -> int:
+    from collections import Counter, deque
+    from collections.abc import Iterator
+
+    from tqdm import tqdm
+
+    from gaea.endpoint import EndpointEngine
+    from gaea.finetune.dataset import Kind, Row, example_of, kind_of, rows_of
+    from gaea.finetune.questions import Item, example_of_item, item_of_example
+    from gaea.finetune.rewrite import rewrite_all
+    from gaea.finetune.rowfiles import read_rows
+    from gaea.finetune.rowlayout import write_rows
+
+    counted: Counter[str] = Counter()
+    read: deque[tuple[Kind, str]] = deque()
+
+    def items() -> Iterator[Item]:
+        for row in tqdm(read_rows(options.file)):
+            example = example_of(row)
+            read.append((kind_of(row), example.dataset))
+            yield item_of_example(example)
+
+    def rows(engine: EndpointEngine) -> Iterator[Row]:
+        fresh = rewrite_all(items(), engine, counted, workers=options.workers, with_picture=options.blank_picture)
+        for item in fresh:
+            kind, dataset = read.popleft()
+            yield from rows_of(example_of_item(item, dataset), kind)
+
+    engine = EndpointEngine(options.engine, model=options.model)
+    try:
+        write_rows(options.target, rows(engine))
+    finally:
+        engine.close()
+    write(json.dumps(dict(counted.most_common())))
     return 0
 
 

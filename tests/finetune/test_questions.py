@@ -501,6 +501,27 @@ def test_other_words_that_change_a_fact_are_refused_and_counted(
     assert counted == {f"kept: {reason}": len(some)}
 
 
+def test_a_whole_file_is_said_in_other_words_by_the_command(
+    made: tuple[Path, dict[str, Any]],
+    wordsmith: tuple[Wordsmith, EndpointEngine],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("osmium", reason="extracts need the osm extra")
+    from gaea.finetune.__main__ import main
+
+    server, _ = wordsmith
+    server.reword = lambda text: json.dumps({"text": text.replace("here", "at this place") + " please."})
+    source, target = made[0] / "validation.jsonl", tmp_path / "words.jsonl"
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    assert main(["questions", "rewrite", str(source), str(target), "--engine", url]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    old, new = list(read_examples(source)), list(read_examples(target))
+    assert sum(counted.values()) == len(old) == len(new)
+    assert counted["reworded"] == sum(a.question != b.question for a, b in zip(old, new, strict=True)) > 0
+    assert all(solving.check(questions.item_of_example(example)) == [] for example in new)
+
+
 def test_a_name_may_not_be_lost() -> None:
     old = "Where does the cafe Rose Anker lie, seen from 47.1400, 9.5200?"
     assert rewrite.change(old, "Where is the cafe Rose Anker as seen from 47.1400, 9.5200?", ["Rose Anker"]) == ""
