@@ -13,6 +13,7 @@ COLUMNS = (
     *((f"within_{km}_km", f"≤ {km} km") for km in (1, 25, 200, 750, 2500)),
     ("geoscore", "GeoScore"),
 )
+FEWEST_PLACES = 20  # below that, a bootstrap over blocks says little
 MATTERS = 25.0  # GeoScore; less is no difference that anybody would notice
 
 
@@ -57,7 +58,7 @@ def _split(split: str, told: dict[str, Any]) -> Iterator[str]:
     if told["curve"]:
         yield "#### Does more computing at test time help?"
         yield _curve(told["curve"])
-        yield _verdicts(told["more compute"])
+        yield _verdicts(told["more compute"], told["places"])
     if told["a model chooses"]:
         yield "#### A language model chooses, on a subset"
         yield _advised(told["a model chooses"])
@@ -98,7 +99,7 @@ def _curve(curve: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _verdicts(gains: dict[str, Any]) -> str:
+def _verdicts(gains: dict[str, Any], places: int) -> str:
     lines = [
         "| search | selection | cells | GeoScore, picture by picture | ≤ 750 km | more compute |",
         "|---" * 6 + "|",
@@ -108,15 +109,19 @@ def _verdicts(gains: dict[str, Any]) -> str:
             steps = f"{kind}, {gain['from']} → {gain['to']}"
             score, share = gain["geoscore"], gain["within_750_km"]
             told = f"{_signed(score, 1)} | {_signed(share, 100)}"
-            lines.append(f"| {steps} | {selection} | × {gain['times the cells']:g} | {told} | {verdict(score)} |")
+            lines.append(
+                f"| {steps} | {selection} | × {gain['times the cells']:g} | {told} | {verdict(score, places)} |"
+            )
     return "\n".join(lines)
 
 
-def verdict(difference: list[Any]) -> str:
+def verdict(difference: list[Any], places: int) -> str:
     """What an interval of a difference in GeoScore says; nothing is claimed from one that holds zero."""
     value, (low, high) = difference
     if value is None:
         return "not asked"
+    if places < FEWEST_PLACES:
+        return f"too few blocks to tell ({places})"
     if low > 0:
         return "helps" if value >= MATTERS else "helps, too little to notice"
     if high < 0:

@@ -180,7 +180,8 @@ def test_the_report_says_what_was_done_and_what_was_not(told, tmp_path, capsys):
     ],
 )
 def test_a_verdict_claims_nothing_from_an_interval_that_holds_zero(difference, said):
-    assert decoding_report.verdict(difference) == said
+    assert decoding_report.verdict(difference, 100) == said
+    assert decoding_report.verdict(difference, 3) in ("too few blocks to tell (3)", "not asked")
 
 
 def test_missing_weights_and_imagery_are_named(tmp_path):
