@@ -163,7 +163,7 @@ def load(recipe: LoraRecipe, *, device: str = "cpu") -> tuple[Any, Any]:
 
     options: dict[str, Any] = {"dtype": torch.bfloat16 if recipe.precision == "bf16" else torch.float32}
     if recipe.quantize:
-        options |= {"quantization_config": _quantization(recipe, options["dtype"]), "device_map": device}
+        options |= {"quantization_config": quantization(recipe, options["dtype"]), "device_map": device}
     source = shipped_nano() if recipe.model == "nano" else recipe.model
     pixels = {name: getattr(recipe, name) for name in ("min_pixels", "max_pixels") if getattr(recipe, name)}
     try:
@@ -241,8 +241,16 @@ def _targets(model: Any) -> str:
     return rf".*\blanguage_model\..*\b({'|'.join(sorted(kinds))})"
 
 
-def _quantization(recipe: LoraRecipe, dtype: Any) -> Any:
-    """4 bits as QLoRA has them: NF4, constants quantised once more. Tower, projector and head stay as they are."""
+def quantization(recipe: LoraRecipe, dtype: Any) -> Any:
+    """4 bits as QLoRA has them: NF4, constants quantised once more. Tower, projector and head stay as they are.
+
+    Args:
+        recipe: Which; its ``quantize`` is not empty.
+        dtype: Torch's, to compute in.
+
+    Raises:
+        MissingDependencyError: bitsandbytes is not installed.
+    """
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
