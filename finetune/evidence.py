@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gaea.errors import GaeaError, InputError
+from gaea.errors import InputError
 from gaea.finetune.dataset import Example
-from gaea.finetune.lora import EvidenceRecipe
+from gaea.finetune.lora import EvidenceRecipe, shipped_nano
 from gaea.locate.neighbours import Neighbours
 from gaea.rag import augment
 from gaea.rag.memory import GalleryMemory
@@ -54,11 +54,11 @@ class Evidence:
 
     def wrong(self, example: Example, image: Image.Image, rng: np.random.Generator) -> Neighbours:
         """Neighbours of a picture of the gallery that was taken far from this one; none if all were taken near."""
-        here = example.place
+        here, gallery = example.place, self.memory.gallery
         if here is None:
-            nearest = self._recall(image, example, far=False).similar
+            # The photo itself counts here, if the gallery has it: it knows best where it was taken.
+            nearest = find(self.memory.encoder.encode([image])[0], self.memory.store, gallery, self._config()).similar
             here = (nearest[0].lat, nearest[0].lon) if nearest else None
-        gallery = self.memory.gallery
         for other in rng.integers(len(gallery), size=_TRIES):
             lat, lon = float(gallery.lat[other]), float(gallery.lon[other])
             if here is None or great_circle_km(*here, lat, lon) >= self.recipe.wrong_km:
@@ -87,16 +87,17 @@ def open_evidence(recipe: EvidenceRecipe, *, device: str = "cpu", seed: int = 0)
         GaeaError: The index or its encoder cannot be opened.
     """
     from gaea.rag.encoders import load_encoder
+    from gaea.rag.gallery import Gallery
     from gaea.rag.index import Index
+    from gaea.rag.store import MemoryStore
     from gaea.rag.sync import open_index_store
 
     if recipe.index is None:
-        raise InputError("retrieval names no index: expected a folder made by 'gaea index build'")
+        raise InputError("retrieval names no index: expected a folder made by 'gaea index build', or nano")
+    if recipe.index == "nano":
+        gallery, encoder = Gallery.read(shipped_nano().parent / "gallery"), load_encoder("nano", device=device)
+        return Evidence(GalleryMemory(encoder, gallery, MemoryStore.open(gallery)), recipe, seed)
     index = Index.open(Path(recipe.index))
-    try:
-        encoder = load_encoder(index.encoder.spec, device=device)
-    except GaeaError as error:
-        raise InputError(f"the encoder of {recipe.index} cannot be loaded: {error}") from error
+    encoder = load_encoder(index.encoder.spec, device=device)
     index.check_encoder(encoder)
-    memory = GalleryMemory(encoder, index.gallery, open_index_store(index, "memory"))
-    return Evidence(memory, recipe, seed)
+    return Evidence(GalleryMemory(encoder, index.gallery, open_index_store(index, "memory")), recipe, seed)

@@ -23,7 +23,7 @@ class EvidenceRecipe:
     """Neighbours in the prompt; see :mod:`gaea.finetune.evidence`.
 
     Attributes:
-        index: Folder of an index (``gaea index build``) or of a gallery; None trains without neighbours.
+        index: Folder of an index (``gaea index build``), or ``nano``, the shipped one; None trains without neighbours.
         similar: Similar neighbours told.
         dissimilar: Dissimilar ones, the farthest in the gallery.
         hard: Dissimilar ones that look alike.
