@@ -307,3 +307,48 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_the_shipped_nano_learns_from_the_command_line_and_answers(
+    tmp_path: Path, write_rows: Any, capsys: Any
+) -> None:
+    """The recipe for regions, with neighbours from the shipped index, and the adapter through the engine."""
+    from PIL import Image
+
+    from gaea import prompts
+    from gaea.engine import TransformersEngine
+    from gaea.finetune.__main__ import main
+
+    data = write_rows(tmp_path / "data", 16)
+    command = ["sft", str(data), "--recipe", "lora-nano", "--retrieval", "nano", "--steps", "2"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["steps"] == 2
+    assert told["skipped"] == 0
+    assert "from `nano`" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+    engine = TransformersEngine(lora.shipped_nano(), adapter=told["adapter"], system=False)
+    assert engine.has_geotokens
+    photo = Image.open(tmp_path / "data" / "0.png").convert("RGB")
+    assert engine.complete(prompts.locate(), engine.see(photo), max_new_tokens=4)
+
+
+@pytest.mark.parametrize("name", ["gaea-7b", "gaea-7b-qlora", "lora-nano"])
+def test_recipes_that_ship_are_read_and_wrong_ones_refused(name: str, tmp_path: Path) -> None:
+    read = recipe.load(name, LoraRecipe)
+    assert (read.rank, read.alpha) == ((8, 16) if name == "lora-nano" else (16, 32))
+    text = (RECIPES / f"{name}.yaml").read_text()
+    (tmp_path / "wrong.yaml").write_text(text.replace("dropout:", "dropuot:"))
+    with pytest.raises(InputError, match="unknown key 'dropuot'; did you mean 'dropout'"):
+        recipe.load(tmp_path / "wrong.yaml", LoraRecipe)
+    for wrong, told in (({"quantize": "2bit"}, "quantize is '2bit'"), ({"device_batch": 5}, "no multiple of")):
+        with pytest.raises(InputError, match=told):
+            dataclasses.replace(read, **wrong)
+
+
+def test_gaeas_own_values_are_the_recipe() -> None:
+    read = recipe.load("gaea-7b", LoraRecipe)
+    published = {"rank": 16, "alpha": 32, "dropout": 0.01, "learning_rate": 1e-4, "projector_rate": 1e-5}
+    published |= {"weight_decay": 0.1, "warmup_share": 0.03, "epochs": 1.0, "batch_size": 128, "max_tokens": 1024}
+    published |= {"precision": "bf16", "gradient_checkpointing": True}
+    published |= {"min_pixels": 256 * 28**2, "max_pixels": 1280 * 28**2}
+    assert {name: getattr(read, name) for name in published} == published
