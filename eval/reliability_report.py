@@ -15,6 +15,11 @@ def markdown(report: dict[str, Any]) -> str:
         if "figure" in told:
             parts += [f"![Reliability diagram, {split} places]({told['figure']})"]
         parts += [_regions(told["read"]), _diagram(told["read"]), _risks(told["read"]), _abstention(told["abstention"])]
+    if "abstention on both" in report:
+        parts += [
+            "## Seen and unseen places together, as the promise is made",
+            _abstention(report["abstention on both"]),
+        ]
     parts += [f"{name} is not in the tables: {why}." for name, why in report["absent"].items()]
     return "\n\n".join(parts) + "\n"
 
@@ -88,11 +93,11 @@ def _abstention(told: dict[str, Any]) -> str:
         kept = "Nothing was promised: no radius could be shown to keep the risk, or the calibration is older."
     else:
         risk = promise["risk"]
+        right = f"{100 * promise['answered']:.1f} % were answered and {100 * promise['wrong']:.1f} % of these wrong"
         kept = (
-            f"Promised with {100 * risk['confidence']:.0f} % confidence: at most {100 * risk['share']:.0f} % of the "
-            f"answers are off by more than {risk['beyond_km']:g} km. Chosen on {promise['places']} unseen validation "
-            f"places, of which {100 * promise['answered']:.1f} % were answered and {100 * promise['wrong']:.1f} % of "
-            "these wrong."
+            f"Promised with {100 * risk['confidence']:.0f} % confidence: of the answers about seen and unseen places, "
+            f"half and half, at most {100 * risk['share']:.0f} % are off by more than {risk['beyond_km']:g} km. Chosen "
+            f"on {promise['places']} validation places, of which {right}."
         )
     return (
         f"{kept} A point is given where half the belief lies within {told['radius_km']:.0f} km: here for "

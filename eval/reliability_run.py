@@ -62,6 +62,7 @@ def run(plan: ReliabilityPlan, out: Path, seed: int = 0) -> dict[str, Any]:
         "absent": {"GeoToken": head} if isinstance(head, str) else {},
         "beliefs": {},
     }
+    together: list[tuple[str, Read]] = []
     for split, part in SPLITS.items():
         logger.info("%s places", split)
         cases = even_crops(imagery, part, plan.count, PROBE, np.random.default_rng((seed, int(part), 43)))
@@ -73,11 +74,15 @@ def run(plan: ReliabilityPlan, out: Path, seed: int = 0) -> dict[str, Any]:
             "read": {name: told(mine, draws) for name, mine in reads.items()},
             "abstention": abstention(reads[SYSTEM], trust, draws),
         }
+        together += [(case.name, read) for case, read in zip(cases, reads[SYSTEM], strict=True)]
         figure = out.with_name(f"{out.stem}-{split}.svg")
         figure.parent.mkdir(parents=True, exist_ok=True)
         series = {name: mine["diagram"] for name, mine in report["beliefs"][split]["read"].items()}
         figure.write_text(diagram.svg(series, f"Reliability, {split} places"), encoding="utf-8")
         report["beliefs"][split]["figure"] = figure.name
+        if len(report["beliefs"]) == len(SPLITS):
+            both = Draws([name for name, _ in together], seed=seed)
+            report["abstention on both"] = abstention([read for _, read in together], trust, both)
         orbit.save(report, out)
         out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
     logger.info("wrote %s", out)

@@ -95,24 +95,25 @@ def learn(evidence: Sequence[Evidence], risk: Risk | None = None) -> Calibration
         temperature=fitted.pool.temperature,
         strange=float(np.quantile([e.strangeness for e in evidence], 1 - STRANGER_SHARE)),
     )
-    # Promises are made for unseen places alone: there they are hardest to keep, and seen ones are then safe.
-    unseen = [e for e in sizes if e.unseen]
-    return promised(trust, unseen, [trust.pool(_beliefs(e, density, hot)) for e in unseen], risk or Risk())
+    return promised(trust, sizes, [trust.pool(_beliefs(e, density, hot)) for e in sizes], risk or Risk())
 
 
 def promised(trust: Calibration, evidence: Sequence[Evidence], beliefs: Sequence[Belief], risk: Risk) -> Calibration:
     """Size the regions and choose the doubt from which no point is given.
 
-    The doubt is read at a mass that the same places have sized, one number; what is then promised is measured on test
-    places beside it. Where no radius keeps the risk, the usual one stays, and nothing is promised.
+    Regions are sized on unseen places alone: there they are hardest to get right, and seen ones are then safe. The risk
+    is kept over seen and unseen places as they come here, half and half, because a user's photo may be of either; of
+    answers about unseen places alone more are wrong. The doubt is read at a mass that the same places have sized, one
+    number. Where no radius keeps the risk, the usual one stays, and nothing is promised.
 
     Args:
         trust: Without sizes.
-        evidence: Places that it was not fitted on.
+        evidence: Places that it was not fitted on, some of them unseen.
         beliefs: Theirs, pooled.
         risk: Of the answers that are given.
     """
-    needed = [mass_to_reach(b, e.lat, e.lon) for b, e in zip(beliefs, evidence, strict=True)]
+    pairs = list(zip(beliefs, evidence, strict=True))
+    needed = [mass_to_reach(belief, e.lat, e.lon) for belief, e in pairs if e.unseen]
     half, most = (conformal_mass(needed, coverage) for coverage in (0.5, 0.9))
     doubt = [_doubt(belief, half) for belief in beliefs]
     promise = keep_risk(doubt, errors_km(beliefs, evidence), risk)

@@ -103,6 +103,7 @@ def report_of(honest):
         "calibration": dataclasses.asdict(trust),
         "pool": dataclasses.asdict(trust.pool),
         "absent": {"GeoToken": "no weights"},
+        "abstention on both": reliability.abstention(honest, trust, DRAWS),
         "beliefs": {
             "unseen": {
                 "n": COUNT,
@@ -120,7 +121,7 @@ def test_the_report_is_printed_from_its_json(honest, tmp_path, capsys):
     assert main(["report", str(tmp_path / "reliability.json")]) == 0
     page = capsys.readouterr().out
     assert page == reliability_report.markdown(json.loads((tmp_path / "reliability.json").read_text()))
-    assert "at most 10 % of the answers are off by more than 2500 km" in page
+    assert page.count("at most 10 % are off by more than 2500 km") == 2
     assert "GeoToken is not in the tables: no weights." in page
     assert "(reliability-unseen.svg)" in page
 

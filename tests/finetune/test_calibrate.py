@@ -74,7 +74,7 @@ def test_the_promise_is_stored_and_rules_abstention(learned, evidence, tmp_path)
     assert promise is not None
     assert promise.risk == RISK
     assert learned.abstain_radius_km == promise.threshold
-    assert promise.places < len(evidence) / 2  # unseen places that fitted nothing
+    assert promise.places == len(calibrate.divided(evidence)[1])  # they fitted nothing
     assert promise.wrong <= RISK.share
     learned.save(tmp_path / "calibration.json")
     assert Calibration.load(tmp_path / "calibration.json") == learned
