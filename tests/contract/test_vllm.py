@@ -71,6 +71,7 @@ def test_an_answer_through_vllm_is_the_answer_of_this_process(vllm_url) -> None:
     assert answer.abstained == expected.abstained
     assert answer.provenance["model"] == f"gaea-nano at {vllm_url}"
     assert answer.text
+    there._with.engine.close()
 
 
 SHAPE = llava.LlavaShape(
