@@ -125,6 +125,7 @@ class Prediction:
         radius_km: By 50 and 90: a circle about the point that holds so much of the belief.
         covered: By 50 and 90: whether the region of that mass holds the truth.
         area_km2: By 50 and 90: of those regions.
+        needed: Mass that the belief's region needs to hold the truth, 0 to 1 (:func:`gaea.conformal.mass_to_reach`).
         log_score: Natural logarithm of the density at the truth, per km².
         cells: Token of the belief's most probable S2 cell, by level.
         country: That was named.
@@ -142,6 +143,7 @@ class Prediction:
     radius_km: Mapping[int, float] | None = None
     covered: Mapping[int, bool] | None = None
     area_km2: Mapping[int, float] | None = None
+    needed: float | None = None
     log_score: float | None = None
     cells: Mapping[int, str] | None = None
     country: str | None = None
@@ -231,7 +233,7 @@ def _lean(record: Any) -> dict[str, Any]:
         value = _lean(value) if dataclasses.is_dataclass(value) else value
         if each.name in ("id", "benchmark", "kind", "status") or value not in (None, "", (), {}, 0.0):
             told[each.name] = value
-        elif value == 0.0 and each.name in ("lat", "lon", "log_score"):
+        elif value == 0.0 and each.name in ("lat", "lon", "log_score", "needed"):
             told[each.name] = value  # the equator is a place
     return told
 

@@ -145,7 +145,7 @@ def _read(folder: Path) -> Run:
 
 
 def _predictions(path: Path, faults: Counter[str]) -> dict[str, Prediction]:
-    """The first of each id; lines that are none, and ids that come again, are counted."""
+    """The first of each id that is no error; lines that are none, and ids that come again, are counted."""
     found: dict[str, Prediction] = {}
     for each in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -153,8 +153,10 @@ def _predictions(path: Path, faults: Counter[str]) -> dict[str, Prediction]:
         except (ValueError, AttributeError):
             faults["broken lines"] += 1
             continue
-        faults["duplicate predictions"] += prediction.id in found
-        found.setdefault(prediction.id, prediction)
+        if prediction.id in found and found[prediction.id].status != "error":
+            faults["duplicate predictions"] += 1
+            continue
+        found[prediction.id] = prediction
     return found
 
 
