@@ -44,6 +44,12 @@ class Faults:
         if self.counts[kind] <= NAMED:
             self.names.setdefault(kind, []).append(name)
 
+    def note_all(self, kind: str, count: int, names: Sequence[str]) -> None:
+        """Several of a kind at once, of which some are named."""
+        if count:
+            self.counts[kind] += count
+            self.names.setdefault(kind, []).extend(names[:NAMED])
+
     def told(self) -> dict[str, Any]:
         """By kind: how many, and the first names."""
         return {kind: {"count": count, "first": self.names[kind]} for kind, count in sorted(self.counts.items())}

@@ -19,7 +19,14 @@ TRIES = 40  # views of a block before it is taken for one that holds none
 
 
 def even_crops(imagery: Imagery, part: Part, count: int, config: CropConfig, rng: np.random.Generator) -> list[Case]:
-    """Crops of one split, one of each block before any block gives a second.
+    """Crops of one split as cases; arguments and errors as of :func:`even_views`."""
+    return [case for case, _ in even_views(imagery, part, count, config, rng)]
+
+
+def even_views(
+    imagery: Imagery, part: Part, count: int, config: CropConfig, rng: np.random.Generator
+) -> list[tuple[Case, View]]:
+    """Crops of one split and how each was cut, one of each block before any block gives a second.
 
     Args:
         imagery: What is cut.
@@ -37,7 +44,7 @@ def even_crops(imagery: Imagery, part: Part, count: int, config: CropConfig, rng
     """
     addresses = np.argwhere(parts() == part)
     open_blocks = [(int(row), int(column)) for row, column in rng.permutation(addresses)]
-    cases: list[Case] = []
+    cases: list[tuple[Case, View]] = []
     while len(cases) < count:
         given: list[tuple[int, int]] = []
         for block in open_blocks:
@@ -56,7 +63,7 @@ def even_crops(imagery: Imagery, part: Part, count: int, config: CropConfig, rng
 
 def _crop(
     imagery: Imagery, part: Part, block: tuple[int, int], config: CropConfig, rng: np.random.Generator
-) -> Case | None:
+) -> tuple[Case, View] | None:
     """One usable view of a block, places drawn evenly over its ground."""
     row, column = block
     south, north = (np.tanh(np.pi * (1 - 2 * edge / BLOCKS)) for edge in (row + 1, row))  # sines of its latitudes
@@ -69,5 +76,5 @@ def _crop(
             continue
         picture = imagery.render(view, config.size)
         if picture is not None:
-            return Case(Image.fromarray(picture), lat, lon, f"{row}/{column}")
+            return Case(Image.fromarray(picture), lat, lon, f"{row}/{column}"), view
     return None
