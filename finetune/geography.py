@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gaea.borders import countries_with_states
-from gaea.countries import Country, words
+from gaea.countries import Country, normalise, words
 from gaea.finetune.customs import known_countries
 from gaea.finetune.phrasings import ASKED, CHOSEN
 from gaea.finetune.questions import (
@@ -39,6 +39,7 @@ from gaea.finetune.wording import (
     with_options,
     with_place,
 )
+from gaea.gazetteer import gazetteer
 from gaea.places import City, PlaceFacts
 from gaea.sphere import bearing_deg
 
@@ -77,6 +78,13 @@ def facts_of(place: PlaceFacts) -> tuple[Fact, ...]:
     if place.sea_km <= SURELY_COASTAL_KM or place.sea_km > SURELY_INLAND_KM:
         found.append(("setting", "coastal" if place.sea_km <= SURELY_COASTAL_KM else "inland", NATURAL_EARTH))
     return tuple(Fact(PLACE, name, value, source) for name, value, source in found if value)  # type: ignore[arg-type]
+
+
+def known_by_name(town: City) -> bool:
+    """Whether its country has no second town of the name, so that a question can mean only this one."""
+    towns = gazetteer()
+    alike = towns.by_name.get(normalise(town.name), [])
+    return sum(str(towns.country_codes[i]) == town.country_code for i in alike) == 1
 
 
 class Geographer:
@@ -142,7 +150,9 @@ class Geographer:
 
     def nearest_town(self, place: PlaceFacts, kind: str, image: str = "") -> Item | None:
         """Which of several towns is nearest, or in which direction it lies."""
-        towns = [t for t in place.nearest_cities if not any(c.isdigit() for c in t.name)]
+        towns = [t for t in place.nearest_cities if not any(c.isdigit() for c in t.name) and known_by_name(t)]
+        if not towns:
+            return None
         far = [t for t in towns[1:] if t.name != towns[0].name and t.distance_km > MARGIN * towns[0].distance_km + 3]
         if len(far) < 3 or not 2 <= towns[0].distance_km <= 300 or len({t.name for t in towns}) < len(towns):
             return None

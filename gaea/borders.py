@@ -22,6 +22,7 @@ _BEARINGS_DEG = np.arange(0, 360, 15.0)
 _TWO_CONTINENTS = ("KZ", "RU", "TR")
 _MARMARA_LON, _MARMARA_LAT = (26.0, 26.2, 26.75, 29.0), (39.9, 40.0, 40.5, 40.9)
 _REGION_TOWNS = 24
+_STATE_RINGS_KM = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 
 _TERRITORIES = frozenset(
     {
@@ -131,8 +132,9 @@ def country_codes(lat: ArrayLike, lon: ArrayLike, *, shore: bool = True) -> NDAr
 def region_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
     """First-level division at each point ('' at sea or where it is not known).
 
-    Exact polygons for the United States, Canada, Australia and Brazil (1:50m); elsewhere the division of the nearest
-    town of the same country, which errs near the divisions' borders.
+    Exact polygons for the United States, Canada, Australia and Brazil (1:50m), off whose coarser coasts the nearest
+    state counts; elsewhere the division of the nearest town of the same country, which errs near the divisions'
+    borders.
 
     Raises:
         InputError: if a coordinate is out of range.
@@ -143,6 +145,7 @@ def region_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
     state = states_table().index(lat_deg, lon_deg)
     state_codes, state_names = _state_labels()
     names = np.where(state_codes[state] == codes, state_names[state], "").astype("<U64")
+    _states_off_the_coast(names, codes, lat_deg, lon_deg)
     open_ = np.flatnonzero((names == "") & (codes != ""))
     if len(open_):
         towns = gazetteer()
@@ -151,6 +154,26 @@ def region_names(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:
         first = near[np.arange(len(open_)), same.argmax(axis=1)]
         names[open_] = np.where(same.any(axis=1), towns.regions[first], "")
     return names.reshape(shape)
+
+
+def _states_off_the_coast(
+    names: NDArray[np.str_], codes: NDArray[np.str_], lat_deg: NDArray[np.float64], lon_deg: NDArray[np.float64]
+) -> None:
+    """Fill in states on land that the map of countries has and the coarser one of states lacks.
+
+    The nearest town may be a thousand kilometres off there: Rankin Inlet's was in Manitoba.
+    """
+    state_codes, state_names = _state_labels()
+    left = np.flatnonzero((names == "") & np.isin(codes, list(countries_with_states())))
+    for ring in _STATE_RINGS_KM:
+        if not len(left):
+            return
+        around = destination(lat_deg[left, None], lon_deg[left, None], _BEARINGS_DEG, ring)
+        state = states_table().index(*around)
+        same = state_codes[state] == codes[left, None]
+        first = state[np.arange(len(left)), same.argmax(axis=1)]
+        names[left] = np.where(same.any(axis=1), state_names[first], "")
+        left = left[~same.any(axis=1)]
 
 
 def climate_codes(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.str_]:

@@ -21,7 +21,7 @@ from gaea.finetune import generate, osm, pictures, portraits, questions, reasoni
 from gaea.finetune import sieve as sieve_
 from gaea.finetune.clues import read_clues
 from gaea.finetune.customs import describe, known_countries
-from gaea.finetune.geography import Geographer
+from gaea.finetune.geography import Geographer, known_by_name
 from gaea.finetune.phrasings import ASKED
 from gaea.finetune.questions import CHOICE, LONG, TRUE_FALSE, Item
 from gaea.finetune.rowfiles import read_examples
@@ -210,6 +210,16 @@ def test_regions_are_told_only_where_their_names_are_sure() -> None:
     geographer = Geographer(rng, Deck(rng))
     assert geographer.short(describe(40.0, -99.0), "region") is not None
     assert geographer.short(describe(48.2, 11.5), "region") is None  # the nearest town's, not a border
+
+
+def test_a_town_that_has_a_namesake_in_its_country_is_not_asked_about() -> None:
+    springfield, carlinville = (describe(*at).nearest_cities[0] for at in ((39.80, -89.65), (39.28, -89.88)))
+    assert (springfield.name, known_by_name(springfield)) == ("Springfield", False)
+    assert (carlinville.name, known_by_name(carlinville)) == ("Carlinville", True)
+    rng = np.random.default_rng(0)
+    deck = Deck(rng)
+    asked = [Geographer(rng, deck).nearest_town(describe(39.85, -89.6), "choice") for _ in range(20)]
+    assert not any("Springfield" in item.options for item in asked if item)
 
 
 def test_a_chain_of_clues_counts_as_the_gazetteer_does() -> None:

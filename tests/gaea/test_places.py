@@ -167,6 +167,7 @@ def test_shore_is_narrow_and_leaves_land_alone(lat: float, lon: float) -> None:
         (45.750, 4.850, "Auvergne-Rhône-Alpes"),
         (55.950, -3.190, "Scotland"),
         (48.140, 11.580, "Bayern"),
+        (62.8134, -91.5149, "Nunavut"),  # off the coast of the map of states; the nearest town is in Manitoba
         (30.0, -40.0, ""),
     ],
 )
