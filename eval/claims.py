@@ -30,11 +30,14 @@ CUES: dict[str, str] = {
     "region": r"region|province|state\b|department|part of",
     "city": r"city|town|village",
     "near": r"near|town|city|close|away",
+    "nearest places": r"near|town|city|close|away",
+    "distance to the sea": r"\bsea\b|coast|shore",
     "continent": r"continent|is in|part of the world",
     "capital": r"capital|seat of",
     "neighbours": r"neighbo|border|next to",
     "languages": r"language|speak|spoken|tongue",
     "driving": r"driv|traffic|side of the road",
+    "driving side": r"driv|traffic|side of the road",
     "currency": r"currenc|money|pay|banknote",
     "climate": r"climate|weather",
     "hemisphere": r"hemisphere|equator|half of the earth",
@@ -46,7 +49,7 @@ CUES: dict[str, str] = {
 }
 """Words that say which fact is spoken of, by its name."""
 
-NEED_CUES = ("driving", "hemisphere", "coast", "setting")
+NEED_CUES = ("driving", "driving side", "hemisphere", "coast", "setting", "distance to the sea")
 """Facts whose values are everyday words."""
 
 _SPLIT = re.compile(r"(?<=[^\W\d_])[.!?]+(?=\s|$)|(?<=[\d)%])[.!?]+(?=\s+[A-Z]|$)|[;\n]+")
@@ -141,11 +144,13 @@ class ClaimChecker:
 
 
 def values_of(name: str, value: str) -> set[str]:
-    """The texts that say a fact's value: the whole, its parts where it is a list, the name where a distance follows."""
+    """The texts that say a fact's value: the whole, the same without brackets, and its parts where it is a list."""
     whole = folded(value)
-    listed = {part for part in _PARTS.split(whole) if part}
-    bare = {re.sub(r"\s*\([^)]*\)$|\s+\d[\d.,]*\s*km$", "", part) for part in (whole, *listed)}
-    return {each for each in ({whole} | bare | (listed if name != "near" else set())) if each}
+    if name == "distance to the sea" or re.match(r"[+-]?\d[\d.,]*(?:\s|$)", whole):
+        return {whole}
+    bare = re.sub(r"\s*\([^)]*\)|\s+\d[\d.,]*\s*km$", "", whole)
+    listed = set() if name == "near" else {*_PARTS.split(bare)}
+    return {each.strip() for each in {whole, bare} | listed if each.strip()}
 
 
 def folded(text: str) -> str:

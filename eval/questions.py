@@ -15,6 +15,7 @@ from gaea.finetune import qa
 KINDS = ("country", "continent", "climate", "hemisphere", "coast", "driving", "languages", "capital", "currency")
 """Facts that are asked for; each has a value almost everywhere."""
 
+COAST = "Natural Earth 1:10m (within 50 km of the sea, or not)"
 LONG = ("country", "climate", "languages", "capital", "hemisphere", "coast")
 
 
@@ -33,6 +34,8 @@ class Places:
         """Coordinates, names and facts with their sources; ``more`` are further fields of the truth."""
         known = self._known[key]
         facts = tuple((fact.name, fact.value, fact.source) for fact in known.facts())
+        if coast := dict(self._briefings[key].facts).get("coast"):
+            facts += (("coast", coast, COAST),)  # it is asked for, so it has to be checkable
         city = known.main_city.name if known.main_city and known.main_city.distance_km <= 25 else None
         names = {"country": known.country, "region": known.region, "city": city}
         return GroundTruth(lat=known.lat, lon=known.lon, facts=facts, **{**names, **more})  # type: ignore[arg-type]
