@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import json
 import os
 import signal
@@ -16,8 +17,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from gaea.errors import ModelError
@@ -44,6 +46,7 @@ class VllmConfig:
         context: Most tokens of prompt and reply; None is the model's own limit.
         cache_gib: Memory for keys and values, where it runs on a CPU.
         compiled: Whether kernels are compiled for this model, by torch and as CUDA graphs; without, it is ready sooner.
+        api_key: What it wants to be sent; told to it by its environment, which other users cannot read.
         more: Further arguments of ``vllm serve``.
     """
 
@@ -56,6 +59,7 @@ class VllmConfig:
     context: int | None = None
     cache_gib: int = 1
     compiled: bool = True
+    api_key: str | None = dataclasses.field(default=None, repr=False)
     more: tuple[str, ...] = ()
 
     @property
@@ -90,6 +94,7 @@ class VllmConfig:
             "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
             "VLLM_CPU_KVCACHE_SPACE": str(self.cache_gib),
             **({} if self.compiled else {"TORCH_COMPILE_DISABLE": "1"}),  # a few functions compile themselves
+            **({"VLLM_API_KEY": self.api_key} if self.api_key else {}),
         }
 
 
@@ -105,21 +110,25 @@ def running(config: VllmConfig, *, log: Path, patience_s: float = 600) -> Iterat
     Raises:
         ModelError: It ended, or did not get ready in time; its last words are in the message, the rest in ``log``.
     """
-    command = [sys.executable, "-m", "gaea.app.vllm", *config.arguments()]
-    with log.open("wb") as written:
-        process = subprocess.Popen(  # noqa: S603 - the interpreter that runs this, and no shell
-            command,
+    process = launch(config, log)
+    try:
+        wait_until_ready(process, config, log, patience_s=patience_s)
+        yield config.url
+    finally:
+        stop(process)
+
+
+def launch(config: VllmConfig, log: Path) -> subprocess.Popen[bytes]:
+    """Start a server and come back at once; what it says goes to the end of a file."""
+    with log.open("ab") as written:
+        return subprocess.Popen(  # noqa: S603 - the interpreter that runs this, and no shell
+            [sys.executable, "-m", "gaea.app.vllm", *config.arguments()],
             env=os.environ | config.environment(),
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that its processes can be stopped with it
         )
-        try:
-            _wait(process, config.port, log, patience_s)
-            yield config.url
-        finally:
-            _stop(process)
 
 
 def free_port() -> int:
@@ -129,23 +138,54 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path, patience_s: float) -> None:
+def wait_until_ready(
+    process: subprocess.Popen[bytes],
+    config: VllmConfig,
+    log: Path,
+    *,
+    patience_s: float,
+    given_up: Callable[[], bool] = lambda: False,
+) -> None:
+    """Wait for a server that was launched.
+
+    Args:
+        process: The server.
+        config: What it was started with.
+        log: File for all it says.
+        patience_s: How long it may take.
+        given_up: Asked now and then; true ends the waiting.
+
+    Raises:
+        ModelError: It ended, or is not ready in time, or nobody waits any more.
+    """
     until = time.monotonic() + patience_s
-    while time.monotonic() < until:
+    while time.monotonic() < until and not given_up():
         if process.poll() is not None:
             raise ModelError(f"vLLM ended with status {process.returncode} before it was ready{_last_words(log)}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+        if is_healthy(config):
             return
         time.sleep(POLL_S)
     raise ModelError(f"vLLM was not ready after {patience_s:.0f} s{_last_words(log)}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def is_healthy(config: VllmConfig, *, timeout_s: float = 5) -> bool:
+    """Whether a server answers that it is well."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{config.port}/health", timeout=timeout_s) as reply:
+            return bool(reply.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def stop(process: subprocess.Popen[bytes], *, grace_s: float = GRACE_S) -> None:
     """Ask it to end, then end the whole group: what it started may have outlived it."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
+            process.wait(grace_s)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

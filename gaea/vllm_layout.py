@@ -33,6 +33,30 @@ def vllm_name(name: str) -> str:
     return name
 
 
+def differs(folder: str | Path) -> bool:
+    """Whether a folder's weights have to be renamed before vLLM reads them.
+
+    Raises:
+        ModelError: It is not a folder with a model in safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(folder)
+    shards = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not shards:
+        raise ModelError(f"'{folder}' is not a folder with a model in safetensors")
+    if not _is_llava(folder):
+        return False
+    for shard in shards:
+        try:
+            with safe_open(shard, "pt") as opened:
+                if any(vllm_name(name) != name for name in opened.keys()):  # noqa: SIM118 - no mapping
+                    return True
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{shard} cannot be read: {first_line(error)}") from error
+    return False
+
+
 def lay_out(model: str | Path, into: str | Path, *, adapter: str | Path | None = None) -> Path:
     """Write a folder that ``vllm serve`` loads, and transformers too.
 

@@ -1,0 +1,296 @@
+"""The routes: what OpenAI's clients know, health, readiness, metrics, and the description of it all."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+import gaea
+from gaea.app.serving import conversation, passing, replies, structured
+from gaea.app.serving.bridge import bridged, unless_left
+from gaea.app.serving.description import described
+from gaea.app.serving.gate import App, Gate
+from gaea.app.serving.metrics import CONTENT_TYPE_LATEST
+from gaea.app.serving.openchats import Which, fingerprint, limited_by
+from gaea.app.serving.problems import ApiError, invalid, told
+from gaea.app.serving.schema import ChatCompletion, ChatRequest, Health, ModelList, SchemaFormat, ServedModel
+from gaea.app.serving.service import Service, as_data_url
+from gaea.assistant import Chat
+from gaea.errors import GaeaError
+from gaea.narrowing import Narrowing
+from gaea.photo import Photo
+
+
+def application(service: Service) -> App:
+    """The ASGI application: routes, behind the gate, behind CORS where web pages are listed."""
+    routes = FastAPI(
+        title="GAEA",
+        version=gaea.__version__,
+        description="Ask a photo where it is, in the form of OpenAI's chat completions.",
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        lifespan=_lifespan(service),
+    )
+    _add_errors(routes)
+    _add_states(routes, service)
+    _add_models(routes, service)
+    _add_chat(routes, service)
+    routes.openapi = lambda: described(routes)  # type: ignore[method-assign]
+    gate: App = Gate(routes, service.config.keys, service.config.limits, service.admission, service.metrics)  # type: ignore[arg-type]
+    if not service.config.origins:
+        return gate
+    return CORSMiddleware(  # type: ignore[return-value]
+        gate,  # type: ignore[arg-type]
+        allow_origins=list(service.config.origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+        expose_headers=["retry-after", "x-request-id"],
+    )
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    return lifespan
+
+
+def _add_errors(routes: FastAPI) -> None:
+    def answer(error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status, headers=error.headers())
+
+    @routes.exception_handler(GaeaError)
+    async def expected(_: Request, error: GaeaError) -> Response:
+        return answer(told(error))
+
+    @routes.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        # Not the input itself: it may be a photo. Names of union branches say nothing to a client.
+        where = ".".join(str(part) for part in first["loc"] if part != "body")[:120]
+        param = str(first["loc"][1])[:80] if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
+        return answer(invalid(f"{where or 'the body'}: {first['msg']}", param))
+
+    @routes.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        fault = ApiError(error.status_code, str(error.detail))
+        return JSONResponse(fault.body(), error.status_code, headers={**(error.headers or {}), **fault.headers()})
+
+
+def _add_states(routes: FastAPI, service: Service) -> None:
+    @routes.get("/health", summary="Whether the process is alive; needs no key", response_model=Health)
+    async def health() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @routes.get("/ready", summary="Whether a question would be answered now", response_model=Health)
+    async def ready() -> Response:
+        service.check_ready()
+        return JSONResponse({"status": "ready"})
+
+    @routes.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_models(routes: FastAPI, service: Service) -> None:
+    began = int(time.time())
+
+    def entry(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": began, "owned_by": "gaea"}
+
+    @routes.get("/v1/models", summary="The models", response_model=ModelList)
+    async def models() -> Response:
+        service.check_ready()
+        return JSONResponse({"object": "list", "data": [entry(name) for name in service.names()]})
+
+    @routes.get("/v1/models/{model:path}", summary="One model", response_model=ServedModel)
+    async def model(model: str) -> Response:
+        service.check_ready()
+        if model not in service.names():
+            raise conversation.unknown_model(model)
+        return JSONResponse(entry(model))
+
+
+def _add_chat(routes: FastAPI, service: Service) -> None:
+    @routes.post("/v1/chat/completions", summary="Ask a photo", response_model=ChatCompletion)
+    async def chat(request: Request, body: ChatRequest) -> Response:
+        service.check_ready()
+        conversation.check_options(body)
+        if service.passing is not None and body.model.startswith(passing.PREFIX):
+            return await _passed_on(service, request, body)
+        if body.model not in service.models:
+            raise conversation.unknown_model(body.model)
+        if isinstance(body.response_format, SchemaFormat):
+            structured.check(body.response_format.json_schema.schema_)
+        limits = service.config.limits
+        asked = conversation.asked(body, limits).shortened(limits.asked, service.counter.count)
+        jobs = await unless_left(request, _jobs(service, request, body, asked))
+        await unless_left(request, request.state.ticket.turn())
+        began = time.monotonic()
+        events = bridged(
+            service.executor,
+            lambda left: replies.events(jobs(left), service.chats, service.counter),
+            request.state.ticket,
+        )
+        try:
+            first = await unless_left(request, anext(events))
+        except ApiError as error:
+            if error.status == 499:
+                service.metrics.cancelled.inc()
+            raise
+        service.metrics.located_seconds.observe(time.monotonic() - began)
+        spoken = _Spoken(service, body, service.counter.prompt(asked), began)
+        if body.stream:
+            return StreamingResponse(spoken.stream(first, events), media_type="text/event-stream")
+        return JSONResponse(await unless_left(request, spoken.whole(events)))
+
+
+async def _jobs(
+    service: Service, request: Request, body: ChatRequest, asked: conversation.Asked
+) -> Callable[[Callable[[], bool]], replies.Job]:
+    """What makes the job in the worker's thread, which unpacks the picture; what can be refused, is refused here."""
+    wanted, limits = body.gaea, service.config.limits
+    narrow = Narrowing(**{k: tuple(v) for k, v in wanted.narrow.model_dump().items() if v}) if wanted.narrow else None
+    picture = await service.picture(asked.picture)
+    assistant = service.models[body.model]
+    most = min(limits.reply, body.max_completion_tokens or body.max_tokens or limits.reply)
+
+    def job(left: Callable[[], bool]) -> replies.Job:
+        data = picture()
+
+        def opened() -> Chat:
+            photo = Photo.open(data, limits=limits.photo, name="image_url")
+            return assistant.open(photo, narrow=narrow, disclosure=wanted.disclosure)
+
+        return replies.Job(
+            which=Which(
+                request.state.holder, body.model, fingerprint(data), limited_by(narrow), limited_by(wanted.disclosure)
+            ),
+            open=opened,
+            turns=asked.turns,
+            question=asked.question,
+            guess=wanted.guess,
+            cells=wanted.cells,
+            stops=conversation.stop_words(body),
+            most_tokens=most,
+            stopped=left,
+        )
+
+    return job
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spoken:
+    """A reply on its way out."""
+
+    service: Service
+    body: ChatRequest
+    prompt_tokens: int
+    began: float
+
+    async def whole(self, events: AsyncIterator[Any]) -> dict[str, Any]:
+        """The reply in one piece."""
+        async for event in events:
+            if isinstance(event, replies.Finished):
+                return self._envelope().completion(self.body, event, self._used(event))
+        raise ApiError(500, "the reply has no end", kind="server_error", code="internal")
+
+    async def stream(self, first: Any, events: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+        """The reply in pieces, ended by ``[DONE]`` whatever happens."""
+        envelope, body = self._envelope(), self.body
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        opening: dict[str, Any] = {"role": "assistant", "content": ""}
+        if body.gaea.preview:
+            opening["geolocation"] = first.geolocation
+        finished = False
+        try:
+            yield replies.sse(envelope.chunk(opening, usage=usage))
+            async for event in events:
+                if isinstance(event, replies.Said) and not replies.structured(body):
+                    yield replies.sse(envelope.chunk({"content": event.text}, usage=usage))
+                elif isinstance(event, replies.Finished):
+                    used = self._used(event)
+                    if replies.structured(body):
+                        said, refusal = replies.content(body, event)
+                        told_ = {"content": said} if refusal is None else {"refusal": refusal}
+                        yield replies.sse(envelope.chunk(told_, usage=usage))
+                    yield replies.sse(envelope.chunk({"geolocation": event.geolocation}, event.reason, usage=usage))
+                    if usage:
+                        yield replies.sse(envelope.last(used))
+            finished = True
+            yield replies.DONE
+        except GaeaError as error:
+            finished = True
+            yield replies.sse(told(error).body())
+            yield replies.DONE
+        finally:
+            if not finished:
+                self.service.metrics.cancelled.inc()
+            await events.aclose()  # type: ignore[attr-defined]
+
+    def _envelope(self) -> replies.Envelope:
+        return replies.Envelope(self.body.model, self.service.fingerprint)
+
+    def _used(self, finished: replies.Finished) -> dict[str, int]:
+        reply, metrics = self.service.counter.count(finished.text), self.service.metrics
+        metrics.tokens.labels("prompt").inc(self.prompt_tokens)
+        metrics.tokens.labels("reply").inc(reply)
+        point = "no" if finished.geolocation["point"] is None else "yes"
+        metrics.answers.labels(finished.geolocation["disclosure"], point).inc()
+        metrics.answer_seconds.observe(time.monotonic() - self.began)
+        return replies.usage(self.prompt_tokens, reply)
+
+
+async def _passed_on(service: Service, request: Request, body: ChatRequest) -> Response:
+    """The bare engine's own reply."""
+    name = body.model.removeprefix(passing.PREFIX)
+    if service.passing is None or name not in service.models:
+        raise conversation.unknown_model(body.model)
+    conversation.check_amounts(body.messages, service.config.limits)
+    await unless_left(request, request.state.ticket.turn())
+    checked = await unless_left(request, _checked_pictures(service, body))
+    if not body.stream:
+        return JSONResponse(await unless_left(request, service.passing.complete(checked)))
+    pieces = await unless_left(request, service.passing.stream(checked))
+    request.state.ticket.handed_on = True
+    return StreamingResponse(_until_left(pieces, request), media_type="text/event-stream")
+
+
+async def _until_left(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for piece in pieces:
+            yield piece
+    except GaeaError as error:
+        yield replies.sse(told(error).body())
+        yield replies.DONE
+    finally:
+        request.state.ticket.leave()
+        await pieces.aclose()  # type: ignore[attr-defined]
+
+
+async def _checked_pictures(service: Service, body: ChatRequest) -> ChatRequest:
+    """The same request, its pictures fetched where need be and found to be pictures of a size that may be opened."""
+    import asyncio
+
+    urls = [url for message in body.messages for url in conversation.pictures(message)]
+    pictures = [await service.picture(url) for url in urls]
+
+    def check() -> Iterator[str]:
+        for url, picture in zip(urls, pictures, strict=True):
+            data = picture()
+            Photo.open(data, limits=service.config.limits.photo, name="image_url")
+            yield url if url[:5].lower() == "data:" else as_data_url(data)
+
+    packed = iter(await asyncio.to_thread(lambda: list(check())))
+    return passing.pictures_as_data(body, lambda _: next(packed))
