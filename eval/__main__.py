@@ -11,6 +11,9 @@ from typing import Any
 from gaea.errors import GaeaError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("gaea.eval.run_command", "ask any system any benchmark, and score it"),
+    "score": ("gaea.eval.score_command", "score a run again, or the shards of one"),
+    "list": ("gaea.eval.run_command", "benchmarks and systems"),
     "orbit": ("gaea.eval.special", "seen, unseen, other cameras, another world, and questions"),
     "retrieval": ("gaea.eval.special", "what neighbours do to an answer: the ablation, and leakage"),
     "decoding": (

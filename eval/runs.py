@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ HEADER, ITEMS, PREDICTIONS = "header.json", "items.jsonl", "predictions.jsonl"
 MAY_DIFFER = ("started", "git_commit", "contract")
 """Of a header, when a run goes on."""
 SHARDED = ("shard",)
+SYNC_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,21 @@ class RunWriter:
                 (folder / PREDICTIONS).write_bytes(b"")
                 _write(folder / HEADER, json.dumps(header.to_dict(), indent=2, ensure_ascii=False) + "\n")
             self._file = (folder / PREDICTIONS).open("a", encoding="utf-8")
+            self._synced = float("-inf")
         except OSError as error:
             raise InputError(f"{folder} cannot hold a run: {error}") from error
 
     def append(self, prediction: Prediction) -> None:
-        """Add one line and bring it to the disk."""
+        """Add one line and hand it to the system; it is on the disk at once, of quick systems within half a second."""
         self._file.write(line(prediction))
         self._file.flush()
-        os.fsync(self._file.fileno())
         self.done[prediction.id] = prediction
+        if time.monotonic() - self._synced > SYNC_S:
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -87,6 +95,7 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._sync()
         self._file.close()
 
 
