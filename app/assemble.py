@@ -13,6 +13,7 @@ from typing import Any
 import gaea
 from gaea.assistant import Assistant
 from gaea.calibration import CALIBRATION_FILE, Calibration
+from gaea.disclosure import Level, Policy
 from gaea.endpoint import EndpointEngine
 from gaea.engine import Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
@@ -23,6 +24,7 @@ from gaea.rag.gallery import Gallery
 from gaea.rag.index import Index
 from gaea.rag.manifest import MANIFEST_FILE
 from gaea.rag.memory import GalleryMemory
+from gaea.rag.scenes import ZeroShotScenes
 from gaea.rag.store import open_store
 from gaea.rag.sync import open_index_store
 
@@ -45,6 +47,9 @@ class Settings:
         store_at: Folder or address of the store, where it is not the usual one.
         device: Torch device; None picks CUDA where there is one.
         quantize: ``4bit`` or ``8bit``, with bitsandbytes.
+        disclosure: How precisely places may be told: a level (``precise``, ``city``, ``region``, ``country``,
+            ``withheld``) or a :class:`gaea.disclosure.Policy`; None is precise but for scenes that ask for less.
+        api_key: What the server at ``engine`` wants to be sent; None is ``$GAEA_API_KEY``.
         system: Whether the model is sent the system message; None is yes, but for nano, which was trained without one.
         progress: Told what is being loaded.
     """
@@ -58,6 +63,8 @@ class Settings:
     store_at: str | None = None
     device: str | None = None
     quantize: str | None = None
+    disclosure: Policy | Level | str | None = None
+    api_key: str | None = dataclasses.field(default=None, repr=False)
     system: bool | None = None
     progress: Callable[[str], None] | None = None
 
@@ -95,6 +102,7 @@ def assemble(**options: Any) -> Assistant:
             near = difflib.get_close_matches(name, known, 1)
             raise InputError(f"unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
     settings = Settings(**options)
+    disclosure = Policy.of(settings.disclosure)
     tell = settings.progress or (lambda _: None)
     memory, calibration = _memory(settings, tell)
     tell("loading the model")
@@ -107,7 +115,8 @@ def assemble(**options: Any) -> Assistant:
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", "open_clip_torch")}
         | {"gaea": gaea.__version__},
     }
-    return Assistant(engine, memory, calibration, provenance)
+    judge = ZeroShotScenes.of(memory.encoder) if memory else None
+    return Assistant(engine, memory, calibration, provenance, disclosure, judge)
 
 
 def cache_folder() -> Path:
@@ -118,7 +127,7 @@ def cache_folder() -> Path:
 
 def _engine(settings: Settings) -> Engine:
     if settings.served:
-        key = os.environ.get("GAEA_API_KEY")
+        key = settings.api_key or os.environ.get("GAEA_API_KEY")
         return EndpointEngine(str(settings.engine), model=settings.model, api_key=key, system=settings.system)
     nano = settings.model in (None, "nano")
     if nano and not (NANO / "llava" / "model.safetensors").is_file():

@@ -7,7 +7,7 @@ that finds the neighbours' block in a prompt and writes the variant's own in its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from PIL import Image
@@ -126,10 +126,16 @@ class _Retold:
             messages = _rewritten(messages, chosen, wanted)
         return self._engine.scorer(messages, sight)
 
+    def stream(self, messages: Sequence[prompts.Message], sight: Sight, **options: Any) -> Iterator[str]:
+        return self._engine.stream(self._as_told(messages), sight, **options)
+
     def complete(self, messages: Sequence[prompts.Message], sight: Sight, **options: Any) -> str:
+        return self._engine.complete(self._as_told(messages), sight, **options)
+
+    def _as_told(self, messages: Sequence[prompts.Message]) -> Sequence[prompts.Message]:
         if line := unlike(self._told):
             messages = _rewritten(messages, prompts.FENCE_CLOSE, line + prompts.FENCE_CLOSE)
-        return self._engine.complete(messages, sight, **options)
+        return messages
 
 
 def _rewritten(messages: Sequence[prompts.Message], old: str, new: str) -> list[prompts.Message]:

@@ -1,37 +1,47 @@
 """The whole story on one page: a photo is opened, placed on the map, and talked about.
 
 photo ── memory ──> neighbours ────────┐
-   └─ engine ──> S2 symbols or words ──┴──> belief ──> place, area, evidence ──> briefing ──> words
+   └─ engine ──> S2 symbols or words ──┴──> belief ──> place, area, evidence ──> limited ──> briefing ──> words
+
+Everything that leaves a conversation as an :class:`gaea.answer.Answer` has passed :mod:`gaea.limiting`, and its words
+:mod:`gaea.discretion`; doors have nothing else to show.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
 from PIL import Image
 
-from gaea import places, prompts
-from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
+from gaea import cells as s2
+from gaea import prompts
+from gaea.answer import Answer
 from gaea.belief import Belief
-from gaea.briefing import CANNOT_TELL, UNSURE, Briefing, how_sure, place_facts
 from gaea.calibration import Calibration
 from gaea.decoding import SearchConfig, search
+from gaea.disclosure import Decision, Level, Policy, SceneJudge
+from gaea.discretion import Discretion
 from gaea.engine import Engine
 from gaea.errors import InputError
-from gaea.findings import EvidenceKind
-from gaea.locate.neighbours import Neighbour, NeighbourLocator, Neighbours
+from gaea.hilbert import CellArray
+from gaea.limiting import limit, told_of
+from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.text import belief_from_text
+from gaea.narrowing import Narrowing
 from gaea.photo import Photo
-from gaea.sphere import great_circle_km
+from gaea.reply import Reply
+from gaea.speech import told
+from gaea.sphere import EARTH_AREA_KM2
 from gaea.spoken import read
+from gaea.verdict import Finding, find
 
-SHOWN_SIMILAR, SHOWN_DISSIMILAR = 5, 2
+__all__ = ["Assistant", "Chat", "Finding", "Memory", "find"]
+
 LOCATING_TOKENS = 320
 """Room for five places in JSON, and some words around them."""
 
@@ -44,8 +54,8 @@ class Memory(Protocol):
         """What provenance calls it."""
         ...
 
-    def recall(self, image: Image.Image) -> Neighbours:
-        """The neighbours of a picture, most similar first."""
+    def recall(self, image: Image.Image, *, narrow: Narrowing | None = None) -> Neighbours:
+        """The neighbours of a picture, most similar first; only those that fulfil a narrowing, where one is given."""
 
     def strangeness(self, image: Image.Image) -> float:
         """How unlike the gallery's world a picture is."""
@@ -60,23 +70,32 @@ class Assistant:
         memory: The gallery, or None to answer from the model alone.
         calibration: How far each is trusted.
         provenance: Model, adapter, index and versions, repeated in every answer.
+        disclosure: How precisely a place may be told.
+        judge: Tells what kind of scene a picture shows, or None where nobody can.
     """
 
     engine: Engine
     memory: Memory | None
     calibration: Calibration
     provenance: dict[str, Any]
+    disclosure: Policy = dataclasses.field(default_factory=Policy)
+    judge: SceneJudge | None = None
 
-    def open(self, source: Any) -> Chat:
+    def open(self, source: Any, *, narrow: Narrowing | None = None, disclosure: Level | str | None = None) -> Chat:
         """Begin a conversation about one photo.
 
         Args:
             source: Path, bytes, data URL, open file, PIL image or :class:`gaea.photo.Photo`.
+            narrow: Where the place is known to be; everything is looked for there only.
+            disclosure: Tell the place no finer than this; it cannot be finer than the assistant's own policy.
 
         Raises:
             PhotoError: It is not a photo that can be read.
+            InputError: No place fulfils the narrowing, or the level is not known.
         """
-        return Chat(self, source if isinstance(source, Photo) else Photo.open(source))
+        asked = None if disclosure is None else Level.of(disclosure)
+        photo = source if isinstance(source, Photo) else Photo.open(source)
+        return Chat(self, photo, narrow=narrow, disclosure=asked)
 
     def locate(self, sources: Sequence[Any], question: str = "Where is this?") -> list[Answer]:
         """Ask one question of many photos, in order."""
@@ -90,10 +109,15 @@ class Assistant:
 class Chat:
     """A conversation about one photo; what was seen and recalled is kept for every later question."""
 
-    def __init__(self, assistant: Assistant, photo: Photo) -> None:
+    def __init__(
+        self, assistant: Assistant, photo: Photo, *, narrow: Narrowing | None = None, disclosure: Level | None = None
+    ) -> None:
         self.photo = photo
+        self.narrow = narrow
         self.turns: list[tuple[str, str]] = []
         self._with = assistant
+        self._asked = disclosure
+        self._area: CellArray | None = narrow.cells() if narrow else None
         self._timings: dict[str, float] = {}
 
     def ask(self, question: str = "Where is this?", *, guess: bool = False) -> Answer:
@@ -107,23 +131,74 @@ class Chat:
             InputError: The question is empty.
             ModelError: The engine failed.
         """
+        return self.stream(question, guess=guess).answer
+
+    def stream(
+        self,
+        question: str = "Where is this?",
+        *,
+        guess: bool = False,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Reply:
+        """Answer one question in pieces: the place at once, then the words as they are made.
+
+        Args:
+            question: In plain words.
+            guess: As for :meth:`ask`.
+            stopped: Asked often, from other threads as well; true ends the words early.
+
+        Returns:
+            A reply whose words have not begun yet; they are made while it is read.
+
+        Raises:
+            InputError: The question is empty.
+            ModelError: The engine failed; also while the reply is read.
+        """
         if not question.strip():
             raise InputError("the question is empty: ask something, for example 'Where is this?'")
         self._timings = {}
-        finding = self.finding
-        told = finding if not guess or not finding.abstained else self._find(guess=True)
-        with self._timed("talk"):
-            messages = prompts.talk(told.briefing, self.turns, question)
-            text = self._with.engine.complete(messages, self._sight)
-        self.turns.append((question, text))
-        timings = {**self._timings, "total": sum(self._timings.values())}
-        return dataclasses.replace(told.answer, question=question, text=text, timings=timings)
+        finding = self._told
+        if guess and finding.abstained:
+            finding = self._limited(self._find(guess=True))
+        preview = dataclasses.replace(finding.answer, question=question)
+        messages = prompts.talk(finding.briefing, self.turns, question)
+        sight, started = self._sight, time.perf_counter()
+        said = self._with.engine.stream(messages, sight, stopped=stopped)
+        place = preview.place.label if preview.place else ""
+        words = Discretion(self.disclosure, _values(messages), place).held(said)
+
+        def finish(text: str) -> Answer:
+            self._timings["talk"] = time.perf_counter() - started
+            if text:
+                self.turns.append((question, text))
+            timings = {**self._timings, "total": sum(self._timings.values())}
+            return dataclasses.replace(preview, text=text, timings=timings)
+
+        return Reply(preview, words, finish)
+
+    @property
+    def disclosure(self) -> Level:
+        """The level that everything told in this conversation is held to."""
+        return self._decision.level
+
+    @cached_property
+    def _decision(self) -> Decision:
+        """How precisely the place may be told, whatever is asked and whatever stands in the picture or its captions."""
+        policy, judge = self._with.disclosure, self._with.judge
+        if not policy.judges:
+            return policy.decide(frozenset(), self._asked)
+        with self._timed("judge"):
+            scenes = judge.scenes(self._image) if judge else None
+        return policy.decide(scenes, self._asked)
 
     @cached_property
     def neighbours(self) -> Neighbours:
         """What the gallery holds that looks like the photo, and unlike it."""
+        memory = self._with.memory
+        if memory is None:
+            return Neighbours((), ())
         with self._timed("recall"):
-            return self._with.memory.recall(self._image) if self._with.memory else Neighbours((), ())
+            return memory.recall(self._image, narrow=self.narrow) if self.narrow else memory.recall(self._image)
 
     @cached_property
     def familiar(self) -> bool:
@@ -167,12 +242,50 @@ class Chat:
         return self.pooled if self.familiar else self._pool({k: v for k, v in self.beliefs.items() if k == "text"})
 
     def _pool(self, beliefs: dict[str, Belief]) -> Belief:
-        return self._with.calibration.pool(beliefs)
+        """What locators believe together, of the area that the conversation was narrowed to."""
+        pooled = self._with.calibration.pool(beliefs)
+        if self._area is None:
+            return pooled
+        try:
+            return pooled.restrict(self._area)
+        except InputError:  # no mass there at all: nothing is known but the area
+            return Belief.from_weights(self._area, s2.area_km2(self._area))
+
+    @cached_property
+    def supported(self) -> bool:
+        """Whether the photo speaks for the area that the conversation was narrowed to at least as much as chance does.
+
+        Where it does not, a point inside would rest on what was said of the photo alone, and none is given.
+        """
+        if self._area is None:
+            return True
+        heard = self._with.calibration.pool(self.beliefs)
+        share = float(s2.area_km2(self._area).sum()) / EARTH_AREA_KM2
+        return heard.mass_in(self._area) >= share * (1 - 1e-9)
 
     @cached_property
     def finding(self) -> Finding:
-        """Place, area, evidence and briefing, with a point only where the belief supports one."""
+        """Place, area, evidence and briefing, with a point only where the belief supports one; precise, for examiners.
+
+        What may be told of it is in the answers.
+        """
         return self._find(guess=False)
+
+    @cached_property
+    def _told(self) -> Finding:
+        return self._limited(self.finding)
+
+    def _limited(self, finding: Finding) -> Finding:
+        """A finding, and the briefing that words are made from, held to the level of disclosure."""
+        decision = self._decision
+        provenance = {**finding.answer.provenance, "disclosed_because": decision.reason}
+        answer = dataclasses.replace(finding.answer, provenance=provenance)
+        if decision.level is Level.PRECISE:
+            return dataclasses.replace(finding, answer=answer)
+        with self._timed("limit"):
+            limited = limit(answer, decision.level)
+            told = told_of(limited, decision.level, answer)
+        return Finding(limited, dataclasses.replace(finding.briefing, similar=(), dissimilar=(), **told))
 
     @cached_property
     def _image(self) -> Image.Image:
@@ -197,7 +310,7 @@ class Chat:
                 self._with.calibration,
                 provenance={**self._with.provenance, "photo_sha256": self.photo.sha256},
                 guess=guess,
-                familiar=self.familiar or self._worded,
+                familiar=(self.familiar or self._worded) and self.supported,
             )
 
     @contextmanager
@@ -208,103 +321,7 @@ class Chat:
         self._timings[stage] = time.perf_counter() - started - nested
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """All of an answer but the words, and the briefing from which the words are made."""
-
-    answer: Answer
-    briefing: Briefing
-
-    @property
-    def abstained(self) -> bool:
-        """Whether no point is given."""
-        return self.answer.abstained
-
-
-def find(
-    belief: Belief,
-    neighbours: Neighbours,
-    photo: Photo,
-    trust: Calibration,
-    *,
-    provenance: dict[str, Any],
-    guess: bool = False,
-    familiar: bool = True,
-) -> Finding:
-    """Read a belief: the point of least expected distance, its areas, the place, the alternatives and the evidence."""
-    lat, lon = belief.point("median")
-    half, most = (belief.radius_km(lat, lon, mass) for mass in trust.region_mass)
-    told = how_sure(half, most, belief.information_gain(), trust.abstain_radius_km)
-    sure = told if familiar else CANNOT_TELL
-    abstained = sure == CANNOT_TELL and not guess
-    place = places.describe(lat, lon)
-    regions = {} if abstained else {n: belief.region(m) for n, m in zip((50, 90), trust.region_mass, strict=True)}
-    shares = places.country_shares(belief.cells, np.exp(belief.log_prob))
-    others = [(places.country(code).name, share) for code, share in shares if code and code != place.country_code]
-    others = [(name, share) for name, share in others if share >= 0.02][:3]
-    evidence = () if sure == CANNOT_TELL else _evidence(neighbours, trust, None if abstained else (lat, lon))
-    briefing = Briefing(
-        facts=() if abstained else place_facts(place),
-        sure=UNSURE if guess and sure == CANNOT_TELL else sure,  # a guess that was asked for is told as one
-        radius_km=None if abstained else (half, most),
-        alternatives=() if abstained else tuple(others),
-        similar=tuple(dict.fromkeys(n.text for n in neighbours.similar if n.text))[:3] if evidence else (),
-    )
-    answer = Answer(
-        question="",
-        text="",
-        point=None if abstained else Point(lat, lon),
-        radius_km=None if abstained else {50: half, 90: most},
-        region={n: region.geojson() for n, region in regions.items()},
-        place=None if abstained else _place(place),
-        evidence=evidence,
-        abstained=abstained,
-        confidence=Confidence(sure, belief.information_gain(), {n: r.area_km2 for n, r in regions.items()}),
-        alternatives=() if abstained else tuple(Alternative(name, share) for name, share in others),
-        file_claim=_claim(photo, None if abstained else (lat, lon)),
-        provenance=provenance,
-    )
-    return Finding(answer, briefing)
-
-
-def _evidence(neighbours: Neighbours, trust: Calibration, point: tuple[float, float] | None) -> tuple[Evidence, ...]:
-    """The look-alikes that the point rests on most, or the most similar where there is no point; and the unlike."""
-    shares: Sequence[float | None] = [None] * len(neighbours.similar)
-    order: Sequence[int] = range(len(neighbours.similar))
-    if point is not None and neighbours.similar:
-        found = NeighbourLocator(trust.neighbours).evidence(*neighbours.arrays(), at=point)
-        shares, order = found.tolist(), np.argsort(-found, kind="stable").tolist()
-
-    def told(n: Neighbour, share: float | None = None) -> Evidence:
-        distance = None if point is None else float(great_circle_km(n.lat, n.lon, *point))
-        kind: EvidenceKind = "similar" if n.role == "similar" else "dissimilar"
-        return Evidence(kind, n.text or "a picture", n.lat, n.lon, distance, n.similarity, n.source, n.credit, share)
-
-    similar = [told(neighbours.similar[i], shares[i]) for i in order[:SHOWN_SIMILAR]]
-    return (*similar, *(told(n) for n in neighbours.dissimilar[:SHOWN_DISSIMILAR]))
-
-
-def _place(place: places.PlaceFacts) -> Place:
-    town = place.main_city
-    return Place(
-        name=town.name if town else place.sea,
-        distance_km=town.distance_km if town else None,
-        region=place.region,
-        country=place.country,
-        country_code=place.country_code,
-        continent=place.continent,
-        population=town.population if town else None,
-        sources=tuple(dict.fromkeys(fact.source for fact in place.facts())),
-    )
-
-
-def _claim(photo: Photo, point: tuple[float, float] | None) -> FileClaim | None:
-    """What the file says of itself, kept beside the picture's own answer and never mixed with it."""
-    said = photo.exif
-    if said is None:
-        return None
-    distance = None
-    if said.lat is not None and said.lon is not None and point is not None:
-        distance = float(great_circle_km(said.lat, said.lon, *point))
-    taken = said.taken.isoformat() if said.taken else None
-    return FileClaim(said.lat, said.lon, taken, said.camera, distance, said.problems)
+def _values(messages: Sequence[prompts.Message]) -> tuple[str, ...]:
+    """What a conversation told the model, which it may repeat: each value, and the names that it lists."""
+    values = told(messages)
+    return tuple(dict.fromkeys([*values, *(part.strip() for value in values for part in value.split(","))]))

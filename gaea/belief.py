@@ -215,6 +215,17 @@ class Belief:
             raise InputError(f"the belief holds no mass inside the {inside.size} cells that it was restricted to")
         return _normalised(pieces[some], log_mass[some], -np.inf)
 
+    def mass_in(self, cells: npt.ArrayLike) -> float:
+        """Give the probability of lying inside some cells (any, in any order).
+
+        Raises:
+            InputError: The cells are not S2 ids.
+        """
+        pieces, held = cellsets.overlay([self.cells, cellsets.union(cells)])
+        pieces, held = pieces[held[1] >= 0], held[:, held[1] >= 0]
+        density = np.append(np.exp(self._log_densities), self._rest_density)[held[0]]
+        return float(np.clip((density * s2.area_km2(pieces)).sum(), 0.0, 1.0))
+
     # ---- areas and points
 
     def region(self, mass: float) -> Region:

@@ -6,8 +6,12 @@ with the server's own reason where it gave one in OpenAI's form.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
+import json
+import socket
 import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from gaea.errors import MissingDependencyError, ModelError, first_line
@@ -81,17 +85,83 @@ class Connection:
         """Send a JSON object and fetch one; see :meth:`get`."""
         return self._call("POST", path, body)
 
+    def events(
+        self, path: str, body: dict[str, Any], *, hang_up: Callable[[Callable[[], None] | None], None] | None = None
+    ) -> Generator[dict[str, Any]]:
+        """Send a JSON object and fetch JSON objects as the server sends them, up to ``[DONE]``.
+
+        A server that answers with one object instead of a stream of events sends that one. Closing the iterator closes
+        the connection, by which the server learns that nobody listens.
+
+        Args:
+            path: As for :meth:`get`.
+            body: What is sent.
+            hang_up: Given, once the server has begun to answer, a function that ends the answer from another thread,
+                even while the server is silent; and None when the connection is about to serve others.
+
+        Raises:
+            NoReplyError: As :meth:`post`.
+            ModelError: The server cannot be reached, fell silent, or broke off in the middle of an event.
+        """
+        import httpx
+
+        url, failed = self._at(path)
+        ended = False
+
+        def shut(stream: Any) -> None:
+            nonlocal ended
+            ended = True
+            # Closing a socket does not wake who reads from it; shutting it down does.
+            with contextlib.suppress(OSError, AttributeError):
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+        told = hang_up or (lambda _: None)
+        try:
+            with self._opened(url, body) as reply, contextlib.ExitStack() as before_closing:
+                told(lambda: shut(reply.extensions.get("network_stream")))
+                before_closing.callback(told, None)
+                if not reply.is_success or "event-stream" not in reply.headers.get("Content-Type", ""):
+                    reply.read()
+                    yield self._object(reply, failed)
+                    return
+                for data in _data(reply.iter_bytes()):
+                    if data == b"[DONE]":
+                        return
+                    try:
+                        event = json.loads(data)
+                    except ValueError as error:
+                        raise ModelError(f"{failed}: an event that is no JSON") from error
+                    yield event if isinstance(event, dict) else {}
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+            if not ended:
+                raise ModelError(f"{failed}: {first_line(error)}") from error
+
     def close(self) -> None:
         """Let go of the sockets."""
         self._client.close()
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        import httpx
-
+    def _at(self, path: str) -> tuple[Any, str]:
+        """The URL of a path, and how a message about it begins."""
         # What lies beside /v1 is under the same prefix, which a gateway may have put before both.
         folder = self._base.path.removesuffix("/v1") if path[:1] == "/" else self._base.path.rstrip("/") + "/"
         url = self._base.copy_with(path=folder + path)
-        failed = f"no usable reply from {url.copy_with(userinfo=b'')}"
+        return url, f"no usable reply from {url.copy_with(userinfo=b'')}"
+
+    @contextlib.contextmanager
+    def _opened(self, url: Any, body: dict[str, Any]) -> Iterator[Any]:
+        """A reply whose headers have come; a busy server is asked again, as by :meth:`post`."""
+        for wait_s in (*_WAITS_S, None):
+            with self._client.stream("POST", url, json=body) as reply:
+                if reply.status_code not in BUSY or wait_s is None:
+                    yield reply
+                    return
+                asked = reply.headers.get("Retry-After")
+            time.sleep(_asked_to_wait_s(asked, wait_s))
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        import httpx
+
+        url, failed = self._at(path)
         try:
             reply = self._client.request(method, url, json=body)
             for wait_s in _WAITS_S:
@@ -101,13 +171,31 @@ class Connection:
                 reply = self._client.request(method, url, json=body)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise ModelError(f"{failed}: {first_line(error)}") from error
+        return self._object(reply, failed)
+
+    @staticmethod
+    def _object(reply: Any, failed: str) -> dict[str, Any]:
+        """The JSON object of a reply."""
         try:
             content = reply.json()
         except ValueError as error:
             raise NoReplyError(f"{failed}: HTTP {reply.status_code}, and no JSON", reply.status_code) from error
         if not reply.is_success:
-            raise NoReplyError(f"{failed}: HTTP {reply.status_code}{_reason(content)}", reply.status_code)
+            raise NoReplyError(f"{failed}: HTTP {reply.status_code}{reason(content)}", reply.status_code)
         return content if isinstance(content, dict) else {}
+
+
+def _data(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What stands behind ``data:`` in a stream of server-sent events, a line each; a last half line is dropped.
+
+    Split as bytes, because what splits text also splits at characters that JSON leaves as they are (U+2028).
+    """
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").strip()
 
 
 def _asked_to_wait_s(retry_after: str | None, otherwise_s: float) -> float:
@@ -122,7 +210,7 @@ def _asked_to_wait_s(retry_after: str | None, otherwise_s: float) -> float:
     return min(max(seconds, 0.0), LONGEST_WAIT_S)
 
 
-def _reason(said: Any) -> str:
+def reason(said: Any) -> str:
     """What the server says of its refusal, in OpenAI's form or FastAPI's; empty where it says nothing."""
     said = said.get("error", said.get("detail")) if isinstance(said, dict) else None
     said = said.get("message") if isinstance(said, dict) else said

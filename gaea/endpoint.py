@@ -9,9 +9,10 @@ the server samples. It computes prompt and picture once: its cache of prefixes d
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,13 +20,14 @@ import numpy as np
 from PIL import Image
 
 from gaea import geotokens
-from gaea.connection import BUSY, MOST_AT_ONCE, Connection, NoReplyError
+from gaea.connection import BUSY, MOST_AT_ONCE, Connection, NoReplyError, reason
 from gaea.decoding import NextToken
-from gaea.engine import Sight
+from gaea.engine import MAX_NEW_TOKENS, Sight
 from gaea.errors import ModelError
 from gaea.hilbert import IntArray
 from gaea.prompts import Message, with_system
 from gaea.sphere import FloatArray
+from gaea.streaming import Growing, Listener, in_thread
 
 REMEMBERED = 4096
 """Prefixes whose answers are kept; a few hundred are what a search leaves."""
@@ -93,8 +95,48 @@ class EndpointEngine:
         url = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
         return Sight(image, {"url": url, "uuid": uuid.uuid4().hex, "sent": False})
 
-    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
-        """Greedy reply of the served model.
+    def stream(
+        self,
+        messages: Sequence[Message],
+        sight: Sight,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Iterator[str]:
+        """See :meth:`gaea.engine.Engine.stream`; a reply that is stopped is cancelled at the server, too."""
+
+        def make(listener: Listener) -> None:
+            whole, text, finished = "", Growing(), False
+            with contextlib.closing(self._events(messages, sight, listener, max_tokens=max_new_tokens)) as events:
+                for event in events:
+                    piece, finished = self._said(event, finished)
+                    whole += piece
+                    listener.put(text.grown(whole))
+                    if listener.enough():
+                        return
+            if not finished and not listener.enough():
+                raise ModelError(f"{self.name} broke off in the middle of its reply")
+            listener.put(text.grown(whole, done=True))
+
+        return in_thread(make, stopped)
+
+    def _said(self, event: dict[str, Any], finished: bool) -> tuple[str, bool]:
+        """What one event adds to the reply, and whether the reply has come to its end."""
+        if "error" in event:
+            raise ModelError(f"{self.name} broke off{reason(event)}")
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        whole = choice.get("message")  # a server that knows no streaming sends all at once
+        part = choice.get("delta") if whole is None else whole
+        piece = part.get("content") if isinstance(part, dict) else None
+        if "choices" not in event or (whole is not None and not isinstance(piece, str)):
+            raise ModelError(f"{self.name} sent no text back")
+        return piece if isinstance(piece, str) else "", finished or whole is not None or bool(
+            choice.get("finish_reason")
+        )
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """Greedy reply of the served model, asked for in one piece.
 
         Raises:
             ModelError: The server cannot be reached, refuses, or sends no text.
@@ -140,24 +182,43 @@ class EndpointEngine:
 
         Other servers, which have no S2 symbols that one could know of, are sent it every time.
         """
+        for body in self._bodies(messages, sight, options):
+            try:
+                reply = self._connection.post("chat/completions", body)
+            except NoReplyError as error:
+                if not _forgotten(body, error):
+                    raise
+            else:
+                sight.kept["sent"] = True
+                return reply
+        raise AssertionError("the last body holds the picture")  # pragma: no cover
+
+    def _events(
+        self, messages: Sequence[Message], sight: Sight, listener: Listener, **options: Any
+    ) -> Generator[dict[str, Any]]:
+        """The same as a stream of events, which a listener may leave even while the server is silent."""
+        for body in self._bodies(messages, sight, {**options, "stream": True}):
+            events = self._connection.events("chat/completions", body, hang_up=listener.wake_by)
+            with contextlib.closing(events):
+                try:
+                    for event in events:
+                        sight.kept["sent"] = True
+                        yield event
+                except NoReplyError as error:
+                    if not _forgotten(body, error):
+                        raise
+                else:
+                    return
+
+    def _bodies(self, messages: Sequence[Message], sight: Sight, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """What to send: with the picture's name alone where that may do, then with the picture."""
         whole = with_system(messages) if self._system else messages
         kept = sight.kept
         named = {"uuid": kept["uuid"]} if self.has_geotokens else {}
         sent = {"type": "image_url", "image_url": {"url": kept["url"]}, **named}
-
-        def body(picture: dict[str, Any]) -> dict[str, Any]:
+        for picture in ([{**sent, "image_url": None}] if named and kept["sent"] else []) + [sent]:
             told = [_with_picture(message, picture) for message in whole]
-            return {"model": self._model, "messages": told, "temperature": 0, **options}
-
-        if named and kept["sent"]:
-            try:
-                return self._connection.post("chat/completions", body({**sent, "image_url": None}))
-            except NoReplyError as error:
-                if error.status != FORGOTTEN:
-                    raise
-        reply = self._connection.post("chat/completions", body(sent))
-        kept["sent"] = True
-        return reply
+            yield {"model": self._model, "messages": told, "temperature": 0, **options}
 
     def _ids_of_symbols(self) -> list[int]:
         """Ids of :func:`gaea.geotokens.all_symbols` in its order; empty where they are no tokens, or none can tell."""
@@ -240,6 +301,12 @@ def _log_probs(reply: dict[str, Any]) -> dict[int, float]:
         return {int(each["token"].removeprefix("token_id:")): float(each["logprob"]) for each in listed}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return {}
+
+
+def _forgotten(body: dict[str, Any], error: NoReplyError) -> bool:
+    """Whether a server refused because it does not have, or no longer, the picture that it was given the name of."""
+    parts = [part for message in body["messages"] for part in message["content"] if isinstance(part, dict)]
+    return error.status == FORGOTTEN and any("image_url" in part and part["image_url"] is None for part in parts)
 
 
 def _symbol(position: int, value: int) -> str:

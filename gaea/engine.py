@@ -1,16 +1,21 @@
 """What speaks: a vision-language model behind one small protocol, here in this process, in `gaea.endpoint` at a server.
 
-An engine looks at a picture once (:meth:`Engine.see`) and keeps what it saw; every later question reuses it. It talks
-(:meth:`Engine.complete`) and, where its vocabulary has the S2 tokens, says how probable each next S2 symbol is
-(:meth:`Engine.scorer`), which :mod:`gaea.decoding` turns into a belief. No size of model is known here: nano and a 7 B
-model from a hub go through the same lines.
+An engine looks at a picture once (:meth:`Engine.see`) and keeps what it saw; every later question reuses it. It talks,
+in pieces or at once (:meth:`Engine.stream`, :meth:`Engine.complete`), and where its vocabulary has the S2 tokens, says
+how probable each next S2 symbol is (:meth:`Engine.scorer`), which :mod:`gaea.decoding` turns into a belief. No size of
+model is known here: nano and a 7 B model from a hub go through the same lines.
+
+Engines may be used from several threads at once. The model of this process answers them one after the other, under a
+lock that a whole reply holds: some models keep what they know of a picture's positions between two tokens. A server
+does better, which is what servers are for.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +26,11 @@ from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
 from gaea.speech import Speech
+from gaea.streaming import POLL_S, Growing, Listener, in_thread
 from gaea.treecache import TreeScorer
 
 SPOKEN_FILE = "spoken.json"
+MAX_NEW_TOKENS = 160
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,8 +50,32 @@ class Engine(Protocol):
     def see(self, image: Image.Image) -> Sight:
         """Look once; the result serves every later question."""
 
-    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
-        """The model's reply to a conversation about the picture, greedy.
+    def stream(
+        self,
+        messages: Sequence[Message],
+        sight: Sight,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Iterator[str]:
+        """The model's reply to a conversation about the picture, greedy, in pieces as it is made.
+
+        Args:
+            messages: The conversation.
+            sight: The picture.
+            max_new_tokens: Longest reply.
+            stopped: Asked from other threads as well, often; true ends the reply early. So does closing the iterator.
+
+        Yields:
+            Pieces of text, none empty, that add up to what :meth:`complete` returns.
+
+        Raises:
+            ModelError: The model cannot be reached or cannot take this input.
+        """
+        ...
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """The whole reply at once.
 
         Raises:
             ModelError: The model cannot be reached or cannot take this input.
@@ -89,6 +120,7 @@ class TransformersEngine:
         self.name = name or str(model)
         self._system = system
         self._torch = torch
+        self._lock = threading.RLock()  # the model, its processor, and what they keep between two calls
         options: dict[str, Any] = {"dtype": torch.float32 if device == "cpu" else torch.bfloat16}
         if quantize:
             options |= {"quantization_config": _quantization(quantize), "device_map": device}
@@ -108,18 +140,81 @@ class TransformersEngine:
         unknown = tokenizer.unk_token_id
         self.has_geotokens = all(i is not None and i != unknown for i in ids)
         self._symbol_ids = ids
-        self._spoken = _spoken(Path(model))
+        self._spoken = [] if adapter else _spoken(Path(model))  # an adapter has words of its own
 
     def see(self, image: Image.Image) -> Sight:
         """Prepare the picture; its features are computed with the first question and kept."""
         return Sight(image, {})
 
-    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = 160) -> str:
-        """Greedy reply."""
+    def stream(
+        self,
+        messages: Sequence[Message],
+        sight: Sight,
+        *,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Iterator[str]:
+        """See :meth:`Engine.stream`; waiting for the model to be free ends early, too."""
+
+        def make(listener: Listener) -> None:
+            while not self._lock.acquire(timeout=POLL_S):
+                if listener.enough():
+                    return
+            try:
+                if not listener.enough():
+                    self._speak(messages, sight, max_new_tokens, listener.put, listener.enough)
+            finally:
+                self._lock.release()
+
+        return in_thread(make, stopped)
+
+    def complete(self, messages: Sequence[Message], sight: Sight, *, max_new_tokens: int = MAX_NEW_TOKENS) -> str:
+        """See :meth:`Engine.complete`."""
+        said: list[str] = []
+        with self._lock:
+            self._speak(messages, sight, max_new_tokens, said.append, lambda: False)
+        return "".join(said)
+
+    def _speak(
+        self,
+        messages: Sequence[Message],
+        sight: Sight,
+        max_new_tokens: int,
+        put: Callable[[str], None],
+        enough: Callable[[], bool],
+    ) -> None:
+        """Generate greedily, and hand over what is new in the decoded text after every token."""
+        from transformers import StoppingCriteria
+        from transformers.generation import BaseStreamer
+
+        torch, tokenizer = self._torch, self._processor.tokenizer
         inputs = self._inputs(messages, sight)
+        prompt = inputs["input_ids"].shape[1]
+        reply: list[int] = []
+        text = Growing(by_words=bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)))
+
+        def grown(*, done: bool = False) -> None:
+            # Decoded from its beginning each time: a token means nothing without the ones before it.
+            put(text.grown(tokenizer.decode(reply, skip_special_tokens=True), done=done))
+
+        class Told(BaseStreamer):  # type: ignore[misc]
+            begun = False  # the first thing handed over is the prompt
+
+            def put(self, value: Any) -> None:
+                if self.begun:
+                    reply.extend(value.reshape(-1).tolist())
+                    grown()
+                self.begun = True
+
+            def end(self) -> None:
+                grown(done=True)
+
+        class Enough(StoppingCriteria):  # type: ignore[misc]
+            def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
+                return torch.full((len(input_ids),), enough(), dtype=torch.bool, device=input_ids.device)
+
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
         if self._spoken:
-            tokenizer, prompt = self._processor.tokenizer, inputs["input_ids"].shape[1]
             speech = Speech.about(
                 messages,
                 self._spoken,
@@ -127,23 +222,29 @@ class TransformersEngine:
                 tokenizer.eos_token_id,
             )
             options["prefix_allowed_tokens_fn"] = lambda _, ids: speech.allowed(ids[prompt:].tolist())
-        with self._torch.inference_mode():
-            out = self._model.generate(**inputs, **options)
-        reply = out[0, inputs["input_ids"].shape[1] :]
-        return str(self._processor.tokenizer.decode(reply, skip_special_tokens=True)).strip()
+        with torch.inference_mode():
+            self._model.generate(**inputs, **options, streamer=Told(), stopping_criteria=[Enough()])
 
     def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
         """Scores S2 symbols; the prompt and every symbol are read once, whatever the order of the paths."""
         if not self.has_geotokens:
             raise ModelError(f"{self.name} has no S2 tokens in its vocabulary: it can talk, but not point")
-        torch = self._torch
-        inputs = self._inputs(messages, sight)
+        with self._lock:
+            return TreeScorer(self._model_alone, self._core, self._opened(messages, sight), self._symbol_ids)
+
+    def _model_alone(self, **inputs: Any) -> Any:
+        with self._lock:
+            return self._model(**inputs)
+
+    def _opened(self, messages: Sequence[Message], sight: Sight) -> Any:
+        """Inputs in which the reply is begun with the mark that S2 symbols follow."""
+        torch, inputs = self._torch, self._inputs(messages, sight)
         opened = torch.full((1, 1), self._symbol_ids[22], device=inputs["input_ids"].device)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], opened], 1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         for kind in {"mm_token_type_ids", "token_type_ids"} & set(inputs):  # Qwen-like models: 0 is text
             inputs[kind] = torch.cat([inputs[kind], torch.zeros_like(inputs[kind][:, :1])], 1)
-        return TreeScorer(self._model, self._core, inputs, self._symbol_ids)
+        return inputs
 
     def _inputs(self, messages: Sequence[Message], sight: Sight) -> Any:
         whole = with_system(messages) if self._system else list(messages)

@@ -25,6 +25,9 @@ from gaea.errors import InputError, ModelError
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+EVERYDAY_WORDS = 30_000
+"""Tokens in the vocabulary of a text tower for everyday language, at least; CLIP's has 49,408, nano's 3,072."""
+
 _PRECISIONS = ("fp32", "bf16")
 
 
@@ -152,6 +155,19 @@ class OpenClipEncoder:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         judged: NDArray[np.float32] = judge(batch_NCHW.to(self._device, dtype)).float().cpu().numpy()
         return judged
+
+    @property
+    def knows_words(self) -> bool:
+        """Whether the text tower has the vocabulary of everyday language, and not only that of one data set."""
+        text = getattr(self._model, "text", self._model)
+        sizes = [getattr(part, "vocab_size", None) for part in (text, getattr(text, "config", None))]
+        return hasattr(self._model, "encode_text") and any(int(size) >= EVERYDAY_WORDS for size in sizes if size)
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied with before the softmax that the encoder was trained with; 100 where unknown."""
+        scale = getattr(self._model, "logit_scale", None)
+        return float(scale.detach().exp()) if scale is not None else 100.0
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See :meth:`Encoder.encode_text`."""

@@ -7,8 +7,10 @@ import dataclasses
 from PIL import Image
 
 from gaea.locate.neighbours import Neighbours
+from gaea.narrowing import Narrowing
 from gaea.rag.encoder import Encoder
 from gaea.rag.gallery import Gallery
+from gaea.rag.narrow import NarrowedStore, allowed_rows
 from gaea.rag.neighbours import DEFAULT, Exclusion, RetrievalConfig, find
 from gaea.rag.store import Store
 
@@ -40,13 +42,22 @@ class GalleryMemory:
         """What it is called, or the gallery's source; and its size."""
         return f"{self.label or self.gallery.meta.source} ({len(self.gallery):,} places)"
 
-    def recall(self, image: Image.Image, *, exclude: Exclusion | None = None) -> Neighbours:
+    def recall(
+        self, image: Image.Image, *, exclude: Exclusion | None = None, narrow: Narrowing | None = None
+    ) -> Neighbours:
         """The neighbours of one picture.
 
         Args:
             image: RGB.
             exclude: Leave out what lies near a place; for protocols that forbid looking too close.
+            narrow: Only rows that fulfil this; none where the gallery has none.
         """
+        store = self.store
+        if narrow is not None:
+            mask = allowed_rows(narrow, self.gallery)
+            if not mask.any():
+                return Neighbours((), ())
+            store = NarrowedStore(store, self.gallery, mask)
         config = dataclasses.replace(
             self.caps,
             k_similar=self.k,
@@ -54,7 +65,7 @@ class GalleryMemory:
             k_hard=self.k_hard,
             exclusions=(*self.caps.exclusions, *([exclude] if exclude else [])),
         )
-        return find(self.encoder.encode([image])[0], self.store, self.gallery, config)
+        return find(self.encoder.encode([image])[0], store, self.gallery, config)
 
     def strangeness(self, image: Image.Image) -> float:
         """How unlike the gallery's world a picture is; 0 where the encoder cannot tell."""

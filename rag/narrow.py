@@ -10,18 +10,17 @@ always that of an exact search over the mask, up to the store's own recall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaea.countries import all_countries
+from gaea import narrowing
 from gaea.errors import InputError
 from gaea.rag.columns import columns
 from gaea.rag.gallery import Gallery
 from gaea.rag.store import Float32Array, IntArray, Store, checked_queries
-from gaea.sphere import EARTH_RADIUS_KM, to_xyz, validate_latlon
+from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 
@@ -43,64 +42,35 @@ _SIMILARITIES = 16_000_000  # held at once, 64 MB
 _BLOCK_BYTES = 4_000_000  # rows dequantised at once, so that they stay in the processor's cache
 
 
-@dataclass(frozen=True)
-class Narrowing:
-    """Which rows may be neighbours; a row must fulfil every condition that is given.
-
-    Attributes:
-        countries: ISO 3166 alpha-2 codes; an empty one stands for the sea.
-        regions: Names of first-level divisions, upper or lower case.
-        box: (south, west, north, east) in degrees; west above east crosses the antimeridian.
-        circle: (lat, lon, radius_km).
-        sources: Names of sources.
-
-    Raises:
-        InputError: A code that no country has, coordinates out of range, a box upside down or a radius below zero.
-    """
-
-    countries: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    circle: tuple[float, float, float] | None = None
-    sources: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what no place can fulfil."""
-        for code in self.countries:
-            if code and code.upper() not in all_countries():
-                raise InputError(f"country {code!r} is not known: expected an ISO 3166 alpha-2 code such as FR")
-        if self.box is not None:
-            south, west, north, east = self.box
-            validate_latlon([south, north], [west, east])
-            if south > north:
-                raise InputError(f"box {self.box} has its south above its north: expected (south, west, north, east)")
-        if self.circle is not None:
-            lat, lon, radius_km = self.circle
-            validate_latlon(lat, lon)
-            if not radius_km >= 0:
-                raise InputError(f"circle {self.circle} has radius {radius_km} km: expected (lat, lon, radius_km)")
+class Narrowing(narrowing.Narrowing):
+    """:class:`gaea.narrowing.Narrowing` that also knows which rows of a gallery it means."""
 
     def mask(self, gallery: Gallery) -> BoolArray:
-        """Which rows of a gallery fulfil all conditions, shape (n,).
+        """See :func:`allowed_rows`."""
+        return allowed_rows(self, gallery)
 
-        The first question about countries or regions of a gallery whose rows do not tell them computes them for all
-        rows from the tables of :mod:`gaea.places`; a few milliseconds for a million rows afterwards.
-        """
-        known = columns(gallery)
-        meant = np.ones(len(gallery), bool)
-        if self.countries:
-            meant &= known.country.among([code.upper() for code in self.countries])
-        if self.regions:
-            meant &= known.region.among(self.regions)
-        if self.sources:
-            meant &= known.source.among(self.sources)
-        if self.box is not None:
-            meant &= _in_box(gallery, self.box)
-        if self.circle is not None:
-            lat, lon, radius_km = self.circle
-            # Twenty times faster than great circles, and right to 0.2 m; the slack keeps the centre in its own circle.
-            meant &= known.xyz @ to_xyz(lat, lon) >= np.cos(min(radius_km / EARTH_RADIUS_KM, np.pi)) - 4e-16
-        return meant
+
+def allowed_rows(meant_by: narrowing.Narrowing, gallery: Gallery) -> BoolArray:
+    """Which rows of a gallery fulfil all conditions, shape (n,).
+
+    The first question about countries or regions of a gallery whose rows do not tell them computes them for all
+    rows from the tables of :mod:`gaea.places`; a few milliseconds for a million rows afterwards.
+    """
+    known = columns(gallery)
+    meant = np.ones(len(gallery), bool)
+    if meant_by.countries:
+        meant &= known.country.among([code.upper() for code in meant_by.countries])
+    if meant_by.regions:
+        meant &= known.region.among(meant_by.regions)
+    if meant_by.sources:
+        meant &= known.source.among(meant_by.sources)
+    if meant_by.box is not None:
+        meant &= _in_box(gallery, meant_by.box)
+    if meant_by.circle is not None:
+        lat, lon, radius_km = meant_by.circle
+        # Twenty times faster than great circles, and right to 0.2 m; the slack keeps the centre in its own circle.
+        meant &= known.xyz @ to_xyz(lat, lon) >= np.cos(min(radius_km / EARTH_RADIUS_KM, np.pi)) - 4e-16
+    return meant
 
 
 def narrowed_query(

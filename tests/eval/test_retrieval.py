@@ -214,6 +214,10 @@ class Recorder:
         self.told.append(messages[0]["content"][-1]["text"])
         return self.engine.scorer(messages, sight)
 
+    def stream(self, messages, sight, **options):
+        self.told.append(messages[0]["content"][-1]["text"])
+        return self.engine.stream(messages, sight, **options)
+
     def complete(self, messages, sight, **options):
         self.told.append(messages[0]["content"][-1]["text"])
         return self.engine.complete(messages, sight, **options)

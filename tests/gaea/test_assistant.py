@@ -51,6 +51,9 @@ class FakeEngine:
         self.seen += 1
         return f"sight {self.seen}"
 
+    def stream(self, messages, sight, *, max_new_tokens=160, stopped=None):
+        yield from self.complete(messages, sight, max_new_tokens=max_new_tokens).partition(" ")
+
     def complete(self, messages, sight, *, max_new_tokens=160):
         assert sight == "sight 1"
         self.asked.append(messages)
