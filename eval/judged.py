@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gaea.eval.agreement import agreement, length_effect
+from gaea.eval.bootstrap import Asked, Bootstrap, Ordered
 from gaea.eval.claims import ClaimChecker, Support
-from gaea.eval.grouped import Draws
 from gaea.eval.judge import prompt_sha256
 from gaea.eval.judging import IN_WORDS, PARSED, Answered, Judging
 from gaea.eval.verdicts import GOOD, LEXICAL, MOST, PARSER, Verdict, outcomes
@@ -23,7 +23,6 @@ LABELS: Mapping[bool, str] = {
     True: "lexical: word overlap and facts, no model judged; not to be compared with judged marks",
     False: "judged by a model; choices and true/false parsed",
 }
-UNKNOWN = [None, [None, None]]
 _CLAIMS: tuple[Support, ...] = ("supported", "unsupported", "contradicted")
 
 
@@ -53,27 +52,23 @@ def summary(pairs: Sequence[Answered], verdicts: Sequence[Verdict], plan: Judgin
     }
     if not marked:
         return told | {"scores": {}, "checks": {}, "claims": {}, "failed": 0}
-    draws = Draws([item.place for item, _ in marked], seed=seed)
     marks = np.array([v.mark for _, v in marked]) * 100 / MOST
     kinds = np.array([v.question_type for _, v in marked])
+    found = Bootstrap([item.place for item, _ in marked], seed=seed).estimate(
+        Asked(
+            means={kind: np.where(kinds == kind, marks, np.nan) for kind in TYPES} | {"mean of questions": marks},
+            ordered={"mean of types": (np.arange(len(marks)), _mean_of_means(marks, kinds))},
+        )
+    )
     scores = {}
     for kind in (each for each in TYPES if each in kinds):
         mine = [v for _, v in marked if v.question_type == kind]
-        scores[kind] = {
-            "n": len(mine),
-            "score": draws.estimate(np.where(kinds == kind, marks, np.nan)),
-            "by": PARSER if kind in PARSED else name,
-            "outcomes": outcomes(mine),
-        }
-
-    def over_types(rows: np.ndarray) -> float:
-        index = rows.astype(int)
-        return float(np.mean([marks[index][kinds[index] == kind].mean() for kind in np.unique(kinds[index])]))
-
+        by = PARSER if kind in PARSED else name
+        scores[kind] = {"n": len(mine), "score": found[kind], "by": by, "outcomes": outcomes(mine)}
     return told | {
         "scores": scores,
-        "mean of types": draws.estimate(np.arange(len(marks), dtype=float), over_types),
-        "mean of questions": draws.estimate(marks),
+        "mean of types": found["mean of types"],
+        "mean of questions": found["mean of questions"],
         "failed": sum(v.outcome not in GOOD for _, v in marked),
         "checks": _checks(verdicts, plan),
         "claims": claims(pairs),
@@ -90,22 +85,32 @@ def claims(pairs: Sequence[Answered]) -> dict[str, Any]:
     ]
     if not checked:
         return {}
-    draws = Draws([place for place, _ in checked])
     counts = {name: np.array([made.count(name) for _, made in checked], float) for name in _CLAIMS}
+    good, bad = counts["supported"], counts["contradicted"]
 
-    decided = counts["supported"].sum() + counts["contradicted"].sum() > 0
+    def precision(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (weights @ good) / (weights @ (good + bad))
 
-    def precision(rows: np.ndarray) -> float:
-        index = rows.astype(int)
-        good, bad = counts["supported"][index].sum(), counts["contradicted"][index].sum()
-        return float(good / (good + bad)) if good + bad else float("nan")
+    found = Bootstrap([place for place, _ in checked]).estimate(
+        Asked(
+            {"answers with a contradiction": (bad > 0).astype(float)},
+            {},
+            {"precision": (np.arange(len(good)), precision)},
+        )
+    )
+    return {"answers": len(checked), **{name: int(counts[name].sum()) for name in _CLAIMS}, **found}
 
-    return {
-        "answers": len(checked),
-        **{name: int(counts[name].sum()) for name in _CLAIMS},
-        "precision": draws.estimate(np.arange(len(checked), dtype=float), precision) if decided else UNKNOWN,
-        "answers with a contradiction": draws.estimate((counts["contradicted"] > 0).astype(float)),
-    }
+
+def _mean_of_means(marks: np.ndarray, kinds: np.ndarray) -> Ordered:
+    """The mean of the means of the types that a resample has."""
+    inside = np.stack([kinds == kind for kind in np.unique(kinds)], 1).astype(float)
+
+    def read(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.nanmean((weights @ (inside * marks[:, None])) / (weights @ inside), axis=1))
+
+    return read
 
 
 def _checks(verdicts: Sequence[Verdict], plan: Judging) -> dict[str, Any]:
