@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "spoken": ("gaea.eval.special", "what is read out of real answers of vision-language models"),
     "report": ("gaea.eval.special", "print a report as Markdown tables"),
+    "export": ("gaea.eval.export_command", "a benchmark as a task folder for another harness (lmms-eval)"),
     "judge": ("gaea.eval.judge_command", "mark the answers in words of a run, and check the judge"),
 }
 """Name of each command, the module that has it (loaded when it is called), and what it does.
