@@ -63,6 +63,19 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class TwoStepEncoder(Protocol):
+    """An encoder whose first step, one picture at a time, may be done by other threads while it encodes."""
+
+    def preprocess(self, image: Picture) -> Any:
+        """A picture scaled, cut and normalised, in a form that is the encoder's own; safe to call from threads."""
+        ...
+
+    def encode_preprocessed(self, ready: Sequence[Any]) -> NDArray[np.float32]:
+        """What :meth:`Encoder.encode` makes of the same pictures, shape (n, dim), unit rows."""
+        ...
+
+
 class OpenClipEncoder:
     """Any open_clip model: a local folder in open_clip's hub layout, or a name with its pretrained tag.
 
@@ -128,15 +141,28 @@ class OpenClipEncoder:
         Raises:
             InputError: An item is neither a PIL image nor an RGB uint8 array.
         """
+        pictures = [_as_rgb(image, index) for index, image in enumerate(images)]
+        # A batch at a time: as float32 at the encoder's size, pictures may be larger than they were.
+        starts = range(0, max(1, len(pictures)), self._batch_size)
+        return np.concatenate(
+            [
+                self.encode_preprocessed([self._transform(one) for one in pictures[start : start + self._batch_size]])
+                for start in starts
+            ]
+        )
+
+    def preprocess(self, image: Picture) -> Any:
+        """See :meth:`TwoStepEncoder.preprocess`; a float32 tensor of shape (3, height, width)."""
+        return self._transform(_as_rgb(image, 0))
+
+    def encode_preprocessed(self, ready: Sequence[Any]) -> NDArray[np.float32]:
+        """See :meth:`TwoStepEncoder.encode_preprocessed`."""
         import torch
 
-        pictures = [_as_rgb(image, index) for index, image in enumerate(images)]
-        rows = [np.zeros((0, getattr(self, "dim", 0)), np.float32)] if not pictures else []
-        for start in range(0, len(pictures), self._batch_size):
-            batch_NCHW = torch.stack(
-                [self._transform(picture) for picture in pictures[start : start + self._batch_size]]
-            )
-            batch_NCHW = batch_NCHW.to(self._device, torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        rows = [np.zeros((0, getattr(self, "dim", 0)), np.float32)] if not ready else []
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        for start in range(0, len(ready), self._batch_size):
+            batch_NCHW = torch.stack(list(ready[start : start + self._batch_size])).to(self._device, dtype)
             with torch.inference_mode():
                 rows.append(self._model.encode_image(batch_NCHW).float().cpu().numpy())
         return unit_rows(np.concatenate(rows))

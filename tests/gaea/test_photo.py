@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import struct
+import threading
 import tracemalloc
 import warnings
 import zlib
@@ -23,6 +24,7 @@ from PIL import Image, ImageFile, features
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
+from gaea import photo
 from gaea.errors import InputError, PhotoError
 from gaea.photo import ExifClaim, Limits, Photo
 
@@ -272,6 +274,56 @@ def test_threads_decode_side_by_side_and_leave_no_trace() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(100)))
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+
+
+def test_two_threads_are_inside_their_decoders_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting, read_exif = threading.Barrier(2), photo.read_exif
+
+    def met(image: Image.Image) -> Any:
+        meeting.wait(timeout=60)  # a lock around decoding would break the barrier
+        return read_exif(image)
+
+    monkeypatch.setattr(photo, "read_exif", met)
+    data = encode(scene(), "JPEG")
+    with ThreadPoolExecutor(2) as pool:
+        assert all(near(found, scene()) for found in pool.map(Photo.open, [data, data]))
+
+
+def test_threads_with_limits_of_their_own() -> None:
+    data = encode(scene(), "PNG")
+    before = Image.MAX_IMAGE_PIXELS
+    few, many = Limits(max_pixels=10), Limits(max_pixels=10**9)
+
+    def work(limits: Limits) -> bool:
+        try:
+            return near(Photo.open(data, limits=limits), scene())
+        except PhotoError as error:
+            return "at most 10 in all" not in str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, [few, many] * 50)) == [False, True] * 50
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_warnings_of_decoders_are_quiet_and_those_of_others_are_not() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with photo._decode_guard("x", "file", Limits()):
+            with pytest.raises(UserWarning, match="mine"):
+                warnings.warn("mine", stacklevel=1)
+            warnings.warn_explicit("theirs", UserWarning, "ImageFile.py", 1, module="PIL.ImageFile")
+        assert list(warnings.filters) == before
+
+
+def test_a_picture_alone_is_that_of_the_photo() -> None:
+    for form in ("JPEG", "PNG", "WEBP"):
+        data = encode(scene(), form)
+        assert np.array_equal(np.asarray(photo.read_picture(data)), Photo.open(data).pixels)
+    with pytest.raises(PhotoError, match=r"cut: .* web page"):
+        photo.read_picture(b"<!doctype html>", name="cut")
+    with pytest.raises(PhotoError, match="larger than"):
+        photo.read_picture(data, limits=Limits(max_bytes=10))
 
 
 @pytest.mark.parametrize(
