@@ -6,16 +6,25 @@ value that the fenced data holds, and what it has begun it must finish as it was
 around it, remain the model's own; a wrong choice is still a wrong answer. This is constrained decoding, as S2 symbols
 are decoded under a mask (a finite-state machine over tokens; Willard & Louf 2023, arXiv 2307.09702). Larger models are
 not held.
+
+Of a statement to judge, or of options to choose from, such a model was taught to name the fact first and then to
+conclude: "The country is Brazil, so no." Which fact, it knows; whether two names are the same, four layers do not learn
+(docs/experiments.md). So the conclusion is held to what the reply itself has named (:class:`Conclusion`): it cannot say
+Brazil and then agree to Peru. If it named the wrong fact, the conclusion is wrong with it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message
 
+CONCLUDES = " so"
+"""The word behind which a conclusion follows."""
+
+_OPTION = re.compile(r"(?:^|(?<=[\s(]))\(?([A-H])[).:]\s+")
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
 
 
@@ -32,6 +41,47 @@ def told(messages: Sequence[Message]) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """What follows for a question from the values that a reply has named.
+
+    Attributes:
+        question: As asked.
+    """
+
+    question: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options that the question lists, by letter; none where it is a statement to judge."""
+        marks = list(_OPTION.finditer(self.question))
+        if [mark[1] for mark in marks] != list("ABCDEFGH")[: len(marks)] or len(marks) < 2:
+            return {}
+        ends = [mark.start() for mark in marks[1:]] + [len(self.question)]
+        return {m[1]: self.question[m.end() : end].strip(" \n,;") for m, end in zip(marks, ends, strict=True)}
+
+    def follows(self, named: Sequence[str]) -> tuple[str, ...]:
+        """Verdicts that agree with what was named: letters, or ``yes`` or ``no``; all of them where nothing tells.
+
+        Args:
+            named: Values that the reply has said; the longest is what it rests on.
+        """
+        value = max(named, key=len, default="")
+        if self.options:
+            same = tuple(letter for letter, text in self.options.items() if value and _folded(text) == _folded(value))
+            return same or tuple(self.options)
+        if not value:
+            return ("yes", "no")
+        asked = f" {_folded(self.question)} "
+        # One of several neighbours or languages is true by itself, but not a list that is another place's.
+        parts = [value] if ", " in self.question else [value, *value.split(", ")]
+        return ("yes",) if any(f" {_folded(part)} " in asked for part in parts) else ("no",)
+
+
+def _folded(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+@dataclasses.dataclass(frozen=True)
 class Speech:
     """A machine whose states are: free to speak, or so many tokens into a value.
 
@@ -40,12 +90,19 @@ class Speech:
         values: What was told, as tokens, in every form in which it may be written within a sentence.
         opening: The same as it is written at the very start of a reply.
         end: The token that ends a reply.
+        texts: What was told, by its tokens in either form.
+        conclusion: What the last question lets follow.
+        verdicts: Each verdict's first token, by its word; and that of :data:`CONCLUDES`. Empty where a tokenizer
+            breaks that word.
     """
 
     spoken: frozenset[int]
     values: tuple[tuple[int, ...], ...]
     opening: tuple[tuple[int, ...], ...]
     end: int
+    texts: dict[tuple[int, ...], str] = dataclasses.field(default_factory=dict)
+    conclusion: Conclusion = Conclusion("")
+    verdicts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def about(
@@ -60,18 +117,35 @@ class Speech:
             end: The token that ends a reply.
         """
         values = told(messages)
-        inside = {tuple(tokenize(f" {value}")) for value in values}
-        return cls(frozenset(spoken), tuple(sorted(inside)), tuple(sorted(tuple(tokenize(v)) for v in values)), end)
+        inside = {form: value for value in values for form in _forms(f" {value}", tokenize)}
+        opening = {form: value for value in values for form in _forms(value, tokenize)}
+        asked = [part["text"] for part in messages[-1]["content"] if "text" in part]
+        question = asked[-1].rpartition(FENCE_CLOSE)[2].strip() if asked else ""
+        words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")}
+        concludes = tokenize(CONCLUDES)
+        return cls(
+            frozenset(spoken),
+            tuple(sorted(inside)),
+            tuple(sorted(opening)),
+            end,
+            {**opening, **inside},
+            Conclusion(question),
+            {**words, CONCLUDES: concludes[0]} if len(concludes) == 1 else {},
+        )
 
     def allowed(self, said: Sequence[int]) -> list[int]:
         """Tokens that may follow what was said of a reply so far; the end alone where nothing fits."""
-        free, within = True, set[tuple[tuple[int, ...], int]]()
+        free, within, named = True, set[tuple[tuple[int, ...], int]](), list[str]()
         for position, token in enumerate(said):
             moved = {(value, at + 1) for value, at in within if value[at] == token}
             if free:
                 moved |= {(value, 1) for value in self._begun(position) if value[0] == token}
-            free = (free and token in self.spoken) or any(at == len(value) for value, at in moved)
+            whole = [value for value, at in moved if at == len(value)]
+            named += [self.texts[value] for value in whole if value in self.texts]
+            free = (free and token in self.spoken) or bool(whole)
             within = {(value, at) for value, at in moved if at < len(value)}
+        if free and said and said[-1] == self.verdicts.get(CONCLUDES):
+            return sorted({self.verdicts[word] for word in self.conclusion.follows(named)})
         following = {value[at] for value, at in within}
         if free:
             following |= self.spoken | {value[0] for value in self._begun(len(said))} | {self.end}
@@ -79,3 +153,13 @@ class Speech:
 
     def _begun(self, position: int) -> tuple[tuple[int, ...], ...]:
         return self.values if position else self.values + self.opening
+
+
+def _forms(text: str, tokenize: Callable[[str], list[int]]) -> Iterator[tuple[int, ...]]:
+    """The tokens of a text, and those of it with a mark behind where the two grow together: ``(CHF)`` and ``,``."""
+    plain = tuple(tokenize(text))
+    yield plain
+    for mark in ",.;":
+        marked = tuple(tokenize(text + mark))
+        if marked[: len(plain)] != plain:
+            yield marked

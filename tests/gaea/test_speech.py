@@ -1,5 +1,7 @@
 """A reply repeats what it was told whole, or says something else."""
 
+import re
+
 import pytest
 
 from gaea import prompts
@@ -89,3 +91,55 @@ def test_the_start_of_a_reply_needs_no_space():
 
 def test_what_cannot_be_gone_on_with_ends():
     assert Speech(frozenset({1}), ((5, 6),), (), END).allowed([5, 9]) == [END]
+
+
+def words(value):
+    """One token a word, with the space before it: as a tokenizer that knows " so"."""
+    return [hash(word) % 10**9 for word in re.findall(r" ?[^ ,.)]+|[,.)]", value)]
+
+
+def concluding(question, reply):
+    """The verdicts that may follow a reply to a question about Egypt."""
+    messages = prompts.talk(BRIEFING, [("Where?", "In Egypt.")], question)
+    speech = Speech.about(messages, words("The country neighbours is are, so yes no A B C D)."), words, END)
+    return [
+        word for word in ("yes", "no", *"ABCDEFGH") if speech.verdicts[word] in speech.allowed(words(reply))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "verdicts"),
+    [
+        ("Is the country Peru?", "The country is Egypt, so", ["no"]),
+        ("Is the country Egypt?", "The country is Egypt, so", ["yes"]),
+        ("Which country? A) Peru B) Egypt C) Chad", "The country is Egypt, so", ["B"]),
+        ("Which country?\nA. Peru\nB. Chad\nC. Egypt", "The country is Egypt, so", ["C"]),
+        ("Which country? A) Peru B) Chad", "The country is Egypt, so", ["A", "B"]),  # neither follows
+        ("Are its neighbours Libya, Chad?", "The neighbours are Libya, Sudan, so", ["no"]),
+        ("Are its neighbours Libya, Sudan?", "The neighbours are Libya, Sudan, so", ["yes"]),
+        ("Is Sudan a neighbour?", "The neighbours are Libya, Sudan, so", ["yes"]),
+        ("Is the country Peru?", "The country is so", ["yes", "no"]),  # nothing was named
+    ],
+)
+def test_a_conclusion_agrees_with_the_fact_that_was_named(question, reply, verdicts):
+    assert concluding(question, reply) == verdicts
+
+
+def test_a_conclusion_rests_on_the_last_question_alone():
+    speech = Speech.about(prompts.talk(BRIEFING, [("Is it Chad?", "No.")], "Is it Egypt?"), [], words, END)
+    assert speech.conclusion.question == "Is it Egypt?"
+
+
+def test_a_tokenizer_that_breaks_the_word_leaves_conclusions_free(speech):
+    assert speech.verdicts == {}
+
+
+def test_a_mark_that_grows_together_with_a_value_may_follow_it():
+    def joined(value):
+        return [ord("\u2025") if c == "!" else ord(c) for c in value.replace("),", "!")]
+
+    briefing = Briefing(facts=(("currency", "Franc (CHF)"),))
+    speech = Speech.about(prompts.talk(briefing, (), "Which money?"), joined("is o"), joined, END)
+    assert says(speech, "Franc (CHF)")
+    assert joined("),")[0] in speech.allowed(joined("is Franc (CHF"))
+    assert ord("o") in speech.allowed(joined("is Franc (CHF),"))
