@@ -78,10 +78,15 @@ class Columns:
         """Source of each row."""
         return Labels(self._words("source"))
 
-    def lengths(self, positions: IntArray) -> Float32Array:
-        """Lengths of stored rows, whose scale is arbitrary; each is computed once."""
-        if len(unknown := positions[np.isnan(self._lengths[positions])]):
-            self._lengths[unknown] = np.linalg.norm(self.gallery.codes[unknown].astype(np.float32), axis=1)
+    def lengths(self, positions: IntArray, rows: Float32Array) -> Float32Array:
+        """Lengths of stored rows, whose scale is arbitrary; each is computed once.
+
+        Args:
+            positions: Where the rows stand, shape (n,).
+            rows: The rows as they are stored, as float32 of shape (n, dim).
+        """
+        if np.isnan(self._lengths[positions]).any():
+            self._lengths[positions] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         return self._lengths[positions]
 
     @cached_property

@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaea.errors import GalleryError, InputError, MissingDependencyError
-from gaea.rag.store import Float32Array, IntArray, StoreLostError, checked_queries, checked_rows, refuse_taken
+from gaea.rag.store import (
+    ROWS_PER_QUESTION,
+    Float32Array,
+    IntArray,
+    StoreLostError,
+    checked_queries,
+    checked_rows,
+    refuse_taken,
+)
 
 # The same graph and beam as Chroma's, so that the two can be compared.
 HNSW = {"M": 16, "efConstruction": 100}
@@ -184,6 +192,11 @@ class MilvusStore:
     def count(self) -> int:
         """See :meth:`Store.count`."""
         return self._count
+
+    @property
+    def rows_per_question(self) -> int:
+        """Milvus Lite walks over all row numbers for a question, a cluster does not; see :mod:`gaea.rag.narrow`."""
+        return 10 * self._count if self._lite else ROWS_PER_QUESTION
 
     def _counted(self) -> int:
         found = self._asked(self._client.query, filter="", output_fields=["count(*)"], **self._options)

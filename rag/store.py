@@ -24,6 +24,12 @@ IntArray: TypeAlias = NDArray[np.int64]
 Float32Array: TypeAlias = NDArray[np.float32]
 Progress: TypeAlias = Callable[[int, int], None]
 
+ROWS_PER_QUESTION = 20_000
+"""A question to a store that has an index costs as much as comparing so many rows, however few neighbours it asks for.
+
+A store for which this is not so has an attribute ``rows_per_question``; see :mod:`gaea.rag.narrow`.
+"""
+
 _BLOCK = 16_000_000  # similarities held at once, 64 MB
 
 
@@ -112,6 +118,11 @@ class MemoryStore:
             ids[start : start + block] = self._ids[best]
             similarity[start : start + block] = np.take_along_axis(found, best, axis=1)
         return ids, np.clip(similarity, -1, 1)
+
+    @property
+    def rows_per_question(self) -> int:
+        """How many rows a question is compared with: all; see :mod:`gaea.rag.narrow`."""
+        return self.count()
 
     def remove(self, ids: Sequence[int] | IntArray) -> None:
         """See :meth:`Store.remove`."""

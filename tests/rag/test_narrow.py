@@ -64,6 +64,7 @@ def ask_always(patch):
     """Make asking a store look free, so that few rows are enough to try it."""
     patch.setattr(narrow, "ROWS_PER_QUESTION", 0)
     patch.setattr(narrow, "ROWS_PER_NEIGHBOUR", 1)
+    patch.setattr(MemoryStore, "rows_per_question", 0)
 
 
 def exactly(gallery, queries, k, mask):
@@ -186,6 +187,14 @@ def test_few_rows_do_not_trouble_the_store(gallery, store, queries):
     counting = CountingStore(store)
     narrowed_query(counting, gallery, queries, 5, np.arange(len(gallery)) < 40)
     assert counting.asked == []
+
+
+def test_a_store_that_compares_all_rows_is_not_asked_for_some(gallery, store, queries, monkeypatch):
+    monkeypatch.setattr(narrow, "ROWS_PER_NEIGHBOUR", 0)
+    mask = gallery.lat > -60
+    expected = exactly(gallery, queries, 5, mask)
+    monkeypatch.setattr(MemoryStore, "query", None)
+    same(narrowed_query(store, gallery, queries, 5, mask), expected)
 
 
 def test_many_rows_ask_the_store_and_again_only_for_what_is_missing(gallery, store, monkeypatch):
