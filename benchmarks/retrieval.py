@@ -10,6 +10,9 @@ from the clusters, half are those negated, which asks for the farthest rows.
 
 Each store is built and asked in processes of its own, so that memory is its own. What was measured is kept as JSON
 lines, and the table is made from them: a run that was broken off, or stopped by ``--minutes``, goes on when repeated.
+A store that needs longer than ``--ask-seconds`` for a set of queries is asked fewer of them, and the table says so.
+Latencies are those of a clock; processor time beside them is that of the asking process (not of a server), which other
+work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -88,12 +91,16 @@ def make_truth(work: Path) -> dict[str, np.ndarray]:
         near, _, _ = scattered(np.random.default_rng([SEED, 1, 1]), QUERIES)
         gallery = Index.open(work / "index").read_gallery(())
         queries = np.concatenate([near, -near]).astype(np.float32)
-        similarity = np.empty((len(queries), len(gallery)), np.float32)
-        for start in range(0, len(gallery), 50_000):
-            part = gallery.codes[start : start + 50_000].astype(np.float64)
+        best = np.zeros((len(queries), 0), np.int64)
+        similarity = np.zeros(best.shape)
+        for start in range(0, len(gallery), 10_000):
+            part = gallery.codes[start : start + 10_000].astype(np.float64)
             part /= np.linalg.norm(part, axis=1, keepdims=True)
-            similarity[:, start : start + 50_000] = queries @ part.T
-        best = np.argpartition(-similarity, K, axis=1)[:, :K]
+            # What is best so far competes with the next rows: a matrix of all similarities would take gigabytes.
+            best = np.hstack([best, np.broadcast_to(np.arange(start, start + len(part)), (len(queries), len(part)))])
+            similarity = np.hstack([similarity, queries @ part.T])
+            kept = np.argsort(-similarity, axis=1, kind="stable")[:, :K]
+            best, similarity = (np.take_along_axis(held, kept, axis=1) for held in (best, similarity))
         np.savez(file, queries=queries, best=gallery.row_numbers[best])
     with np.load(file) as found:
         return dict(found)
@@ -147,19 +154,29 @@ def faiss_index(name: str, index: Any, folder: Path, progress: Any) -> Any:
     """The same rows in faiss, written to one file and read from it."""
     import faiss
 
-    file = folder / "rows.faiss"
+    file, part = folder / "rows.faiss", folder / "part.faiss"
     if file.exists():
         return faiss.read_index(str(file))
-    made = faiss.IndexFlatIP(DIM)
-    if name == "faiss-hnsw":
+    folder.mkdir(parents=True, exist_ok=True)
+    if part.exists():
+        made = faiss.read_index(str(part))
+    elif name == "faiss-hnsw":
         made = faiss.IndexHNSWFlat(DIM, HNSW["M"], faiss.METRIC_INNER_PRODUCT)
         made.hnsw.efConstruction, made.hnsw.efSearch = HNSW["efConstruction"], HNSW["efSearch"]
+    else:
+        made = faiss.IndexFlatIP(DIM)
     for shard in index.shards:
+        if made.ntotal > shard.first:
+            continue
         made.add(index.read_shard(shard, ()).embeddings)
         if progress is not None:
-            progress(made.ntotal, len(index))
-    folder.mkdir(parents=True, exist_ok=True)
+            try:
+                progress(made.ntotal, len(index))
+            except OutOfTimeError:
+                faiss.write_index(made, str(part))
+                raise
     faiss.write_index(made, str(file))
+    part.unlink(missing_ok=True)
     return made
 
 
@@ -176,7 +193,7 @@ def build(name: str, work: Path, until: float, address: str | None, server: int 
 
     def progress(done: int, total: int) -> None:
         steps.append(total - done)
-        if total > done and time.time() > until and name in STORES:
+        if total > done and time.time() > until:
             raise OutOfTimeError
 
     whole = True
@@ -189,7 +206,7 @@ def build(name: str, work: Path, until: float, address: str | None, server: int 
     return {"whole": whole, "seconds": seconds, "disk_mb": size / 1e6, "peak_mb": peak_mb(server)}
 
 
-def ask(name: str, work: Path, address: str | None, server: int | None) -> dict[str, Any]:
+def ask(name: str, work: Path, address: str | None, server: int | None, seconds: float) -> dict[str, Any]:
     """Reopen, ask the queries one by one, and narrowed ones where the store can."""
     from gaea.rag.index import Index
 
@@ -199,30 +216,41 @@ def ask(name: str, work: Path, address: str | None, server: int | None) -> dict[
         search(truth["queries"][:1], K)
         told: dict[str, Any] = {"reopen_s": time.perf_counter() - start}
         for label, half in (("near", slice(QUERIES)), ("negated", slice(QUERIES, None))):
-            found, spent = timed_queries(search, truth["queries"][half])
-            hits = [len(set(a) & set(b)) for a, b in zip(found.tolist(), truth["best"][half].tolist(), strict=True)]
+            found, spent = timed_queries(search, truth["queries"][half], seconds)
+            exact = truth["best"][half][: len(found)]
+            hits = [len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
             told[label] = {"recall": sum(hits) / K / len(hits), **spent}
         told["peak_mb"] = peak_mb(server)
         if store is not None:
             gallery = Index.open(work / "index").gallery
-            told["narrowed"] = {label: narrowed(store, gallery, truth, label) for label in NARROWINGS}
+            told["narrowed"] = {label: narrowed(store, gallery, truth, label, seconds) for label in NARROWINGS}
     return told
 
 
-def timed_queries(search: Search, queries: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-    """Ask one query at a time, after a few that do not count; what was found, and latencies in ms."""
+def timed_queries(search: Search, queries: np.ndarray, seconds: float) -> tuple[np.ndarray, dict[str, float]]:
+    """Ask one query at a time, after a few that do not count, for so long at most; what was found, and times in ms."""
+    start = time.perf_counter()
     for query in queries[:5]:
-        search(query[None], K)
-    found, spent = [], []
+        if time.perf_counter() - start < seconds / 4:
+            search(query[None], K)
+    found, spent, cpu = [], [], []
     for query in queries:
-        start = time.perf_counter()
+        before, worked = time.perf_counter(), time.process_time()
         found.append(search(query[None], K)[0])
-        spent.append(1000 * (time.perf_counter() - start))
-    return np.array(found), {"p50_ms": float(np.percentile(spent, 50)), "p95_ms": float(np.percentile(spent, 95))}
+        spent.append(1000 * (time.perf_counter() - before))
+        cpu.append(1000 * (time.process_time() - worked))
+        if time.perf_counter() - start > seconds:
+            break
+    quantiles = {"p50_ms": float(np.percentile(spent, 50)), "p95_ms": float(np.percentile(spent, 95))}
+    return np.array(found), {**quantiles, "cpu_ms": float(np.percentile(cpu, 50)), "queries": len(found)}
 
 
-def narrowed(store: Any, gallery: Any, truth: dict[str, np.ndarray], label: str) -> dict[str, float]:
-    """Latency of mask and query together, and recall against all rows of the mask."""
+def narrowed(store: Any, gallery: Any, truth: dict[str, np.ndarray], label: str, seconds: float) -> dict[str, Any]:
+    """Latency of mask and query together, and recall against all rows of the mask.
+
+    Beside it, under ``asked first`` and ``compared``, what the two ways cost between which a narrowed query chooses: to
+    ask the store for more and more neighbours until enough of them match, and to compare the rows that match.
+    """
     from gaea.rag import narrow
 
     conditions = narrow.Narrowing(**NARROWINGS[label])
@@ -230,12 +258,25 @@ def narrowed(store: Any, gallery: Any, truth: dict[str, np.ndarray], label: str)
     queries = truth["queries"][: QUERIES // 4]
 
     def search(query: np.ndarray, k: int) -> np.ndarray:
-        return narrow.narrowed_query(store, gallery, query, k, conditions.mask(gallery))[0]
+        return narrow.narrowed_query(asked, gallery, query, k, conditions.mask(gallery))[0]
 
-    found, spent = timed_queries(search, queries)
-    exact, _ = narrow._compared(gallery, queries, min(K, int(mask.sum())), np.flatnonzero(mask))
-    hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
-    return {"rows": int(mask.sum()), "recall": hits / exact.size if exact.size else None, **spent}
+    told: dict[str, Any] = {"rows": int(mask.sum())}
+    exact, _ = narrow._compared(gallery, queries, min(K, told["rows"]), np.flatnonzero(mask))
+    for name, rows in (("", None), ("asked first", -(2**60)), ("compared", 2**60)):
+        asked = store if rows is None else Priced(store, rows)
+        found, spent = timed_queries(search, queries, seconds)
+        right = exact[: len(found)]
+        hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), right.tolist(), strict=True))
+        spent["recall"] = hits / right.size if right.size else None
+        told |= {name: spent} if name else spent
+    return told
+
+
+class Priced:
+    """A store that says what a question to it costs, in rows compared."""
+
+    def __init__(self, store: Any, rows: int) -> None:
+        self.query, self.count, self.rows_per_question = store.query, store.count, rows
 
 
 def child(options: argparse.Namespace) -> None:
@@ -245,7 +286,7 @@ def child(options: argparse.Namespace) -> None:
         if options.phase == "build":
             told = build(options.name, options.work, options.until, address, server)
         else:
-            told = ask(options.name, options.work, address, server)
+            told = ask(options.name, options.work, address, server, options.seconds)
     print(json.dumps(told))
 
 
@@ -257,7 +298,16 @@ def measure(name: str, phase: str, options: argparse.Namespace, until: float) ->
     before = measured(options.results, options.rows).get((name, phase))
     if before and before["whole"] and not options.again:
         return True
-    command = [sys.executable, __file__, "--child", phase, name, str(options.work), str(until)]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        phase,
+        name,
+        str(options.work),
+        str(until),
+        str(options.ask_seconds),
+    ]
     # One thread each: many would wait for each other as soon as the machine has anything else to do.
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env={**os.environ, **single})
@@ -293,6 +343,7 @@ def main() -> None:
         "--only", choices=[*STORES, *PEERS], action="append", help="may be given again; all if left out"
     )
     parser.add_argument("--minutes", type=float, default=1e6, help="stop building after so long; repeat to go on")
+    parser.add_argument("--ask-seconds", type=float, default=60.0, help="for each set of queries at most")
     parser.add_argument("--again", action="store_true", help="measure what has been measured already")
     parser.add_argument("--work", type=Path, help="rows and stores lie here, and stay (default: build/retrieval-ROWS)")
     parser.add_argument("--results", type=Path, default=root / "docs/results/retrieval-speed.jsonl")
@@ -310,7 +361,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        phase, name, work, until = sys.argv[2:]
-        child(argparse.Namespace(phase=phase, name=name, work=Path(work), until=float(until)))
+        phase, name, work, until, seconds = sys.argv[2:]
+        child(argparse.Namespace(phase=phase, name=name, work=Path(work), until=float(until), seconds=float(seconds)))
     else:
         main()
