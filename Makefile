@@ -10,7 +10,7 @@ DEV := $(VENV)/.stamp-dev
 BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint arrows bench
+.PHONY: help demo test lint arrows bench eval
 
 help: ## what can be made
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ arrows: $(DEV) ## who may import whom
 	@find gaea -name '*.py' | tar cf - -T - | tar xf - -C build/arrows
 	@find rag finetune app eval -name '*.py' | tar cf - -T - | tar xf - -C build/arrows/gaea
 	@cd build/arrows && "$(abspath $(BIN))/lint-imports" --config "$(CURDIR)/pyproject.toml" --no-cache --no-logo
+
+eval: $(DEV) ## the small suite, against docs/results/gate.json; ARGS=--update makes that anew
+	@$(BIN)/python -m gaea.eval gate $(ARGS)
 
 bench: $(DEV) ## speed, each beside a public peer on the same work
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
