@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gaea.answer import Answer
-from gaea.app import export, printout, terminal
+from gaea.app import conditions, export, printout, terminal
 from gaea.errors import InputError
 from gaea.photo import Photo
 from gaea.source import printable
@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     questions = checked_questions(args.question)
     check_targets([args.html, args.geojson])
     photo = open_photo(args.photo)
+    conditions.narrow(args), conditions.disclosure(args)
 
     answers: list[Answer] = []
 
@@ -62,7 +63,9 @@ def converse(
     with terminal.progress(quiet=args.quiet) as tell:
         from gaea.app.assemble import assemble
 
-        chat = assemble(progress=tell, **settings(args)).open(photo)
+        asked = {"narrow": conditions.narrow(args), "disclosure": conditions.disclosure(args)}
+        said = {name: value for name, value in asked.items() if value is not None}
+        chat = assemble(progress=tell, **settings(args)).open(photo, **said)
     answers: list[Answer] = []
     for question in questions:
         with terminal.progress(quiet=args.quiet) as tell:

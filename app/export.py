@@ -1,7 +1,11 @@
-"""Answers as files other programs read: GeoJSON, and files written whole or not at all."""
+"""Answers as files other programs read: GeoJSON, KML, CSV and Parquet, written whole or not at all.
+
+Only answers go in, which are held to their level of disclosure already; nothing here knows more than they tell.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -21,14 +25,46 @@ def geojson(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
     ``alternative``, ``neighbour`` (with ``kind``), ``fact``, or ``file claim``, the position in the photo's own
     metadata. What several answers share is written once. Regions come first, so that viewers draw points above them.
     """
-    sequence = [answers] if isinstance(answers, Answer) else list(answers)
-    features: list[dict[str, Any]] = []
-    for answer in sequence:
-        for feature in _features(answer):
-            if feature not in features:
-                features.append(feature)
-    features.sort(key=lambda feature: feature["properties"]["role"] != "region")
-    return {"type": "FeatureCollection", "features": features}
+    found: list[dict[str, Any]] = []
+    for answer in each_answer(answers):
+        for feature in features(answer):
+            if feature not in found:
+                found.append(feature)
+    found.sort(key=lambda feature: feature["properties"]["role"] != "region")
+    return {"type": "FeatureCollection", "features": found}
+
+
+def kml(answers: Answer | Sequence[Answer], *, names: Sequence[str] = ()) -> str:
+    """See :func:`gaea.app.kml.kml`."""
+    from gaea.app.kml import kml as written
+
+    return written(answers, names=names)
+
+
+def csv_rows(answers: Answer | Sequence[Answer], *, names: Sequence[str] = ()) -> str:
+    """Answers as CSV, one a row; ``names`` are those of the photos. See :func:`gaea.app.tables.csv_rows`."""
+    from gaea.app import tables
+
+    return tables.csv_rows(_rows(answers, names))
+
+
+def parquet(answers: Answer | Sequence[Answer], *, names: Sequence[str] = ()) -> bytes:
+    """Answers as a Parquet file, one a row; see :func:`gaea.app.tables.parquet`."""
+    from gaea.app import tables
+
+    return tables.parquet(_rows(answers, names))
+
+
+def each_answer(answers: Answer | Sequence[Answer]) -> list[Answer]:
+    """One answer or several, as a list."""
+    return [answers] if isinstance(answers, Answer) else list(answers)
+
+
+def _rows(answers: Answer | Sequence[Answer], names: Sequence[str]) -> list[dict[str, Any]]:
+    from gaea.app import tables
+
+    named = itertools.zip_longest(each_answer(answers), names[: len(each_answer(answers))], fillvalue="")
+    return [tables.row(answer, photo=name) for answer, name in named]
 
 
 def write_geojson(answers: Answer | Sequence[Answer], path: str | Path) -> Path:
@@ -42,11 +78,16 @@ def write_text(path: str | Path, text: str) -> Path:
     Raises:
         InputError: The folder is missing or cannot be written to.
     """
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """See :func:`write_text`."""
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with partial.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -60,7 +101,8 @@ def write_text(path: str | Path, text: str) -> Path:
     return target
 
 
-def _features(answer: Answer) -> Iterable[dict[str, Any]]:
+def features(answer: Answer) -> Iterable[dict[str, Any]]:
+    """The GeoJSON features of one answer; see :func:`geojson`."""
     for mass in sorted(answer.region, reverse=True):
         area_km2 = answer.confidence.area_km2.get(mass)
         yield _feature(answer.region[mass], role="region", mass=mass, area_km2=area_km2)

@@ -11,11 +11,12 @@ import dataclasses
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Protocol
-
-from PIL import Image
+from typing import TYPE_CHECKING, Protocol
 
 from gaea.errors import InputError
+
+if TYPE_CHECKING:  # the command line lists the levels, and loads nothing heavy for it
+    from PIL import Image
 
 SCENES = ("private interior", "home", "minors", "person")
 """What a picture may show for which less is told."""

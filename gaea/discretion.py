@@ -90,7 +90,7 @@ class Discretion:
     Attributes:
         level: Finest level.
         told: Values that the model was told, and with that may be repeated: names of the place, measures.
-        place: The place as the level tells it; said where nothing of a reply may be.
+        place: The place as the level tells it; said in place of what was left out.
     """
 
     level: Level
@@ -127,13 +127,14 @@ class Discretion:
             if close is not None:
                 close()
         if self._left_out:
-            yield (" " if said and not said[-1].isspace() else "") + self.note(alone=not said)
+            yield (" " if said and not said[-1].isspace() else "") + self.note
 
-    def note(self, *, alone: bool) -> str:
-        """What is said in place of what was left out, ``alone`` where that was everything."""
+    @property
+    def note(self) -> str:
+        """What is said in place of what was left out."""
         if self.level is Level.WITHHELD:
             return "I may not say where this is."
-        if alone and self.place:
+        if self.place:
             return f"{self.place}: that is as much as I may say of the place."
         return f"I may not say more of the place than its {self.level}."
 

@@ -137,7 +137,7 @@ def join_negative(argv: Sequence[str]) -> list[str]:
     """Arguments with ``--near -33.9,151.2,50`` written as ``--near=…``, which argparse needs for a leading minus."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1] in {"--near", "--box", "--place"} and re.match(r"-[\d.]", argument):
+        if joined and joined[-1] in {"--near", "--circle", "--box", "--place"} and re.match(r"-[\d.]", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

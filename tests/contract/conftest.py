@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -41,6 +43,8 @@ class ModelServer(HTTPServer):
             return {"tokens": ids, "token_strs": tokenizer.convert_ids_to_tokens(ids)}
         out = self._generate(body)
         text = tokenizer.decode(out.sequences[0, out.prompt :], skip_special_tokens=True)
+        if body.get("stream"):
+            return {"stream": re.findall(r"\s*\S+\s*", text)}
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
         if body.get("logprobs"):
             logits = out.logits[0][0].float().log_softmax(-1)
@@ -89,9 +93,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer({"data": [{"id": "gaea-nano"}]})
 
+    def _stream(self, pieces: list[str]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked had enough
+            for piece in pieces:
+                choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+                self.wfile.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
+                self.wfile.flush()
+            ending = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            self.wfile.write(b"data: " + json.dumps(ending).encode() + b"\n\ndata: [DONE]\n\n")
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(self.server.respond(self.path, body))
+        said = self.server.respond(self.path, body)
+        self._stream(said["stream"]) if "stream" in said else self._answer(said)
 
     def log_message(self, *_: object) -> None:
         pass

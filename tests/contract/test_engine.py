@@ -6,6 +6,7 @@ The three run the same weights, so they also have to say the same, and believe t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -114,3 +115,46 @@ def test_all_engines_believe_the_same(kind: str, messages: list, engine: Engine,
 def test_all_engines_say_the_same(kind: str, engine: Engine, in_process: Engine) -> None:
     expected = in_process.complete(TALK, in_process.see(picture(kind)), max_new_tokens=40)
     assert engine.complete(TALK, engine.see(picture(kind)), max_new_tokens=40) == expected
+
+
+# ---- in pieces
+
+
+def test_pieces_add_up_to_the_whole_reply(engine: Engine) -> None:
+    for kind in ("sand", "ramp"):
+        sight = engine.see(picture(kind))
+        pieces = list(engine.stream(TALK, sight, max_new_tokens=40))
+        assert len(pieces) > 3
+        assert all(pieces)
+        assert "".join(pieces) == engine.complete(TALK, sight, max_new_tokens=40)
+
+
+def test_a_reply_that_is_stopped_ends_early_and_the_next_one_is_whole(engine: Engine) -> None:
+    sight = engine.see(picture("sand"))
+    whole = engine.complete(TALK, sight, max_new_tokens=40)
+    heard: list[str] = []
+    heard.extend(engine.stream(TALK, sight, max_new_tokens=40, stopped=lambda: len(heard) >= 3))
+    assert len(heard) == 3
+    assert whole.startswith("".join(heard))
+    assert len("".join(heard)) < len(whole)
+    assert list(engine.stream(TALK, sight, stopped=lambda: True)) == []
+    assert engine.complete(TALK, sight, max_new_tokens=40) == whole
+
+
+def test_who_leaves_frees_the_model_for_others(engine: Engine) -> None:
+    sight = engine.see(picture("sand"))
+    leaving = engine.stream(TALK, sight, max_new_tokens=160)
+    first = next(leaving)
+    leaving.close()  # type: ignore[attr-defined]
+    assert engine.complete(TALK, sight, max_new_tokens=40).startswith(first)
+
+
+def test_several_chats_at_once_say_what_each_says_alone(engine: Engine) -> None:
+    kinds = ["sand", "ramp", "noise", "sand"]
+    sights = [engine.see(picture(kind)) for kind in kinds]
+    alone = [engine.complete(TALK, sight, max_new_tokens=16) for sight in sights]
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        streams = list(pool.map(lambda sight: "".join(engine.stream(TALK, sight, max_new_tokens=16)), sights))
+        scored = list(pool.map(lambda sight: engine.scorer(prompts.locate(), sight)(ROOT), sights))
+    assert streams == alone
+    np.testing.assert_allclose(scored[0], scored[3], atol=1e-5)
