@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from gaea import __version__
 from gaea.app import terminal
+from gaea.app.conditions import add_arguments as add_conditions
 from gaea.errors import GaeaError, InputError
 from gaea.rag.commands import add_arguments, join_negative
 
@@ -93,6 +94,7 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
     command.add_argument("--guess", action="store_true", help="give the most probable point even when unsure")
     command.add_argument("--html", metavar="FILE", help="also write a page with map, region and evidence")
     command.add_argument("--geojson", metavar="FILE", help="also write point, regions and evidence as GeoJSON")
+    add_conditions(command)
     _add_settings(command)
 
 
