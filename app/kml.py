@@ -1,8 +1,8 @@
 """Answers as KML 2.2 (OGC 07-147r2), which map programs and globes open: points, areas, neighbours, and what is said.
 
 Coordinates are lon, lat. Text is escaped by the XML writer, and characters that XML cannot hold are left out; a
-description is escaped twice, because globes read it as HTML, so that nothing in a caption becomes markup. Areas arrive split at the
-antimeridian, and stay so.
+description is escaped twice, because globes read it as HTML, so that nothing in a caption becomes markup. Areas arrive
+split at the antimeridian, and stay so.
 """
 
 from __future__ import annotations
