@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from gaea import __version__
 from gaea.app import terminal
+from gaea.app.serving.arguments import add_arguments as add_serve_arguments
 from gaea.app.conditions import add_arguments as add_conditions
 from gaea.errors import GaeaError, InputError
 from gaea.rag.commands import add_arguments, join_negative
@@ -25,6 +26,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
 
 _COMMANDS = {
     "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
+    "serve": ("gaea.app.server", "serve the assistant behind OpenAI's API, for programs and other chat clients"),
     "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
     "index": ("gaea.app.index", "build, search and look after an index of geotagged pictures of your own"),
     "merge": ("gaea.app.merge", "add a LoRA adapter into the weights of its model, and send the result to a hub"),
@@ -74,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
         for name, (_, purpose) in _COMMANDS.items()
     }
     _add_ask(added["ask"])
+    _add_serve(added["serve"])
     _add_doctor(added["doctor"])
     add_arguments(added["index"])
     _add_merge(added["merge"])
@@ -95,6 +98,11 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
     command.add_argument("--html", metavar="FILE", help="also write a page with map, region and evidence")
     command.add_argument("--geojson", metavar="FILE", help="also write point, regions and evidence as GeoJSON")
     add_conditions(command)
+    _add_settings(command)
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    add_serve_arguments(command)
     _add_settings(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,7 +21,7 @@ from gaea.app.serving.description import described
 from gaea.app.serving.gate import App, Gate
 from gaea.app.serving.metrics import CONTENT_TYPE_LATEST
 from gaea.app.serving.openchats import Which, fingerprint, limited_by
-from gaea.app.serving.problems import ApiError, invalid, told
+from gaea.app.serving.problems import LEFT, ApiError, internal, invalid, told
 from gaea.app.serving.schema import ChatCompletion, ChatRequest, Health, ModelList, SchemaFormat, ServedModel
 from gaea.app.serving.service import Service, as_data_url
 from gaea.assistant import Chat
@@ -77,10 +77,15 @@ def _add_errors(routes: FastAPI) -> None:
     @routes.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        # Not the input itself: it may be a photo. Names of union branches say nothing to a client.
-        where = ".".join(str(part) for part in first["loc"] if part != "body")[:120]
-        param = str(first["loc"][1])[:80] if len(first["loc"]) > 1 and isinstance(first["loc"][1], str) else None
+        # Not the input itself, which may be a photo; and names of a union's branches say nothing to a client.
+        named = [str(part) for part in first["loc"] if isinstance(part, int) or str(part).isidentifier()]
+        where = ".".join(part for part in named if part != "body")[:120]
+        param = named[1][:80] if len(named) > 1 and not named[1].isdigit() else None
         return answer(invalid(f"{where or 'the body'}: {first['msg']}", param))
+
+    @routes.exception_handler(Exception)
+    async def unexpected(request: Request, _: Exception) -> Response:
+        return answer(internal(request.state.request_id))  # it is raised on to the gate, which logs it
 
     @routes.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
@@ -143,17 +148,24 @@ def _add_chat(routes: FastAPI, service: Service) -> None:
             lambda left: replies.events(jobs(left), service.chats, service.counter),
             request.state.ticket,
         )
-        try:
+        with _counted(service):
             first = await unless_left(request, anext(events))
-        except ApiError as error:
-            if error.status == 499:
-                service.metrics.cancelled.inc()
-            raise
-        service.metrics.located_seconds.observe(time.monotonic() - began)
-        spoken = _Spoken(service, body, service.counter.prompt(asked), began)
-        if body.stream:
-            return StreamingResponse(spoken.stream(first, events), media_type="text/event-stream")
-        return JSONResponse(await unless_left(request, spoken.whole(events)))
+            service.metrics.located_seconds.observe(time.monotonic() - began)
+            spoken = _Spoken(service, body, service.counter.prompt(asked), began)
+            if body.stream:
+                return StreamingResponse(spoken.stream(first, events), media_type="text/event-stream")
+            return JSONResponse(await unless_left(request, spoken.whole(events)))
+
+
+@contextmanager
+def _counted(service: Service) -> Iterator[None]:
+    """Count a reply that is stopped because its client has left."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status == LEFT:
+            service.metrics.cancelled.inc()
+        raise
 
 
 async def _jobs(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from gaea.app.serving.admission import Ticket
-from gaea.app.serving.problems import ApiError
+from gaea.app.serving.problems import LEFT, ApiError
 
 T = TypeVar("T")
 _END = object()
@@ -78,7 +78,7 @@ async def unless_left(request: Request, work: Awaitable[T]) -> T:
         await asyncio.wait((doing, watching), return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
             return doing.result()
-        raise ApiError(499, "the client has left")
+        raise ApiError(LEFT, "the client has left")
     finally:
         for each in (doing, watching):
             each.cancel()

@@ -157,14 +157,14 @@ def is_public(text: str) -> bool:
     except ValueError:
         return False  # also one with a zone, which is local by its nature
     if isinstance(address, ipaddress.IPv6Address) and (
-        address.ipv4_mapped or address.sixtofour or address.teredo or address in _NAT64 or address.packed[:12] == _ZERO
+        address not in _GLOBAL_UNICAST or address.sixtofour or address.teredo  # these two carry another address
     ):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_ZERO = bytes(12)  # IPv4-compatible addresses, the loopback among them
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of the public IPv6 network; outside lie the loopback, local, mapped, compatible and translated addresses."""
 
 
 def _listed(host: str) -> tuple[str, int | None]:

@@ -19,7 +19,7 @@ from gaea.app.serving.access import NOBODY, Keys, check_host_header
 from gaea.app.serving.admission import Admission
 from gaea.app.serving.limits import Limits
 from gaea.app.serving.metrics import Metrics
-from gaea.app.serving.problems import ApiError, internal, told
+from gaea.app.serving.problems import LEFT, ApiError, internal, told
 from gaea.errors import GaeaError
 
 CHAT = "/v1/chat/completions"
@@ -106,10 +106,10 @@ class _Passage:
             if ticket is not None and not ticket.handed_on:
                 ticket.leave()
             seconds = time.monotonic() - began
-            gate._metrics.requests.labels(route, str(self.status or 499)).inc()
+            gate._metrics.requests.labels(route, str(self.status or LEFT)).inc()
             gate._metrics.seconds.labels(route).observe(seconds)
             log.info(
-                "%s %s %s %s %d %.0f ms", self.id, holder, scope["method"], route, self.status or 499, 1000 * seconds
+                "%s %s %s %s %d %.0f ms", self.id, holder, scope["method"], route, self.status or LEFT, 1000 * seconds
             )
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
@@ -154,7 +154,7 @@ class _Passage:
     async def _piece(self) -> tuple[bytes, bool]:
         message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise ApiError(499, "the client has left")
+            raise ApiError(LEFT, "the client has left")
         piece = message.get("body", b"")
         self.taken += len(piece)
         self.ended_body = not message.get("more_body", False)
@@ -179,7 +179,8 @@ class _Passage:
             if not self.ended:
                 await self.send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        await self._drain()
+        if error.status != 408:
+            await self._drain()
         content = json.dumps(error.body()).encode()
         headers = {"content-type": "application/json", "content-length": str(len(content)), **error.headers()}
         listed = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -12,6 +12,8 @@ from gaea.connection import BUSY, NoReplyError
 from gaea.errors import GaeaError, InputError, ModelError, PhotoError
 
 RETRY_S = 5.0
+LEFT = 499
+"""The status, which nobody reads, of requests whose client has left; nginx's."""
 GONE = "the model server does not answer; it is looked after: try again"
 
 

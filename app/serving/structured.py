@@ -69,7 +69,8 @@ def check(schema: Schema) -> None:
     """
     try:
         # A choice of words that does not hold the specimen's may hold the answer's.
-        _Shaper(schema, specimen(), lenient=True).shaped(schema, specimen(), "the answer", 0)
+        tried = specimen()
+        _Shaper(schema, tried, lenient=True).shaped(schema, tried, "the answer", 0)
     except UnfitError as error:
         raise invalid(f"response_format: {error}", "response_format", "unsupported_schema") from None
 
