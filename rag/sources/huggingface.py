@@ -1,7 +1,8 @@
 """A Hugging Face dataset on disk with pictures and coordinates, among them GAEA's own with its questions.
 
-GAEA's hub columns are image, question, answer, lat, lon (as strings), location, question_type and subset; several rows
-ask about one picture. Such a dataset is listed one picture at a time: rows with the same path (or, without paths, the
+GAEA's hub columns are file_name (the picture), image (its path), dataset, question, answer, lat, lon (as strings),
+location, question_type and subset (``scripts/download_gaea.py`` of UCF-CRCV/GAEA reads them so); several rows ask about
+one picture. Such a dataset is listed one picture at a time: rows with the same path (or, without paths, the
 same bytes) at the same place are one, and the first of them says the rest. Questions and answers are left out.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 
 from gaea.errors import InputError, PhotoError
 from gaea.rag.records import Item
-from gaea.rag.sources.columns import Columns
+from gaea.rag.sources.columns import Columns, words
 from gaea.rag.sources.hub import Block, blocks, is_saved, parquet_files, read_cell
 from gaea.rag.sources.located import Located, checked_size, inside, read_below
 
@@ -86,12 +87,17 @@ class HuggingFace(Located):
     def _key(self, block: Block, index: int, values: Mapping[str, Any], columns: Columns) -> tuple[str, str | None]:
         """Key of a row, and the path of its picture where it has one."""
         if block.picture:
-            path = block.paths[index]
+            path = self._name(block.paths[index], words(values.get(columns.path)) if columns.path else "")
             return f"{block.label}/{path or block.first + index}", path
         path = inside(
             self._root(), str(values.get(str(columns.path)) or ""), f"{block.label} row {block.first + index}"
         )
         return f"{block.label}/{path}", path
+
+    @staticmethod
+    def _name(packed: str | None, told: str) -> str | None:
+        """The path of a packed picture: the one in a column beside it, where that is the same with its folders."""
+        return told if told and (not packed or told.rpartition("/")[2] == packed.rpartition("/")[2]) else packed
 
     def _digest(self, block: Block, index: int) -> str:
         cell = read_cell(self.path, block.where[index], block.picture)

@@ -106,6 +106,28 @@ def test_gaea_as_parquet_shards(tmp_path: Path) -> None:
     assert [source.read(item) for item in items] == [picture(1)]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_gaea_with_the_columns_that_its_authors_download(tmp_path: Path, named: bool) -> None:
+    """The picture is in ``file_name``, and ``image`` is its path below the folder of its ``dataset``."""
+    rows = []
+    for values in GAEA:
+        kept = {name: value for name, value in values.items() if name != "image"}
+        path = values["image"]["path"]
+        packed = {"bytes": values["image"]["bytes"], "path": Path(path).name if named else None}
+        rows.append({"image": path, "dataset": "MP16", "file_name": packed, **kept})
+    kinds = {name: datasets.Value("string") for name in rows[0]} | {"file_name": datasets.Image()}
+    made = datasets.Dataset.from_list(rows, features=datasets.Features(kinds))
+    (tmp_path / "hub/data").mkdir(parents=True)
+    made.to_parquet(tmp_path / "hub/data/train-00000-of-00001.parquet", batch_size=2)
+    made.save_to_disk(tmp_path / "saved")
+    for folder, label in ((tmp_path / "hub", "data/train-00000-of-00001.parquet"), (tmp_path / "saved", "rows")):
+        source, items = listed(folder)
+        assert [item.key for item in items] == [f"{label}/{name}" for name in ("00/1.jpg", "00/2.jpg", "00/1.jpg#4")]
+        assert [(item.lat, item.lon) for item in items] == [(48.8584, 2.2945), (-33.8568, 151.2153), (1.5, 2.5)]
+        assert (items[0].text, items[0].extra["dataset"]) == ("Paris, France", "MP16")
+        assert [source.read(item) for item in items] == [picture(1), picture(2), picture(3)]
+
+
 def test_questions_about_pictures_without_names_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
     rows = [{**values, "image": {**values["image"], "path": None}} for values in GAEA]
     for folder in (saved(rows, tmp_path / "saved"), shards(rows, tmp_path / "shards")):
@@ -248,6 +270,30 @@ def test_osv5m_in_archives_and_folders(tmp_path: Path) -> None:
     assert unpacked[3].where[0] == ""
     assert again.read(unpacked[3]) == picture(3)
     assert [item.key for item in listed(tmp_path / "osv5m", split="test")[1]] == ["test/00/777.jpg"]
+
+
+PUBLISHED = (
+    "id,latitude,longitude,thumb_original_url,country,sequence,captured_at,lon_bin,lat_bin,cell,region,sub-region,city,"
+    "land_cover,road_index,drive_side,climate,soil,dist_sea,quadtree_10_5000,quadtree_10_25000,quadtree_10_1000,"
+    "quadtree_10_50000,quadtree_10_12500,quadtree_10_500,quadtree_10_2500,unique_region,unique_sub-region,unique_city,"
+    "unique_country,creator_username,creator_id\n"
+)
+
+
+def test_osv5m_with_all_its_published_columns(tmp_path: Path) -> None:
+    """The columns that osv5m.py of the repository names; a cell such as "(0, 8)" has a comma of its own."""
+    folder = osv5m(tmp_path / "osv5m")
+    row = '3859149887465501,-43.80,-176.61,https://x.y/z?a=1,NZ,s9,1404286462000,0.0,8.0,"(0, 8)",Chatham Islands,'
+    row += ",Waitangi,4.0,4.66,1.0,15.0,3.0,0.0068,0,0,0,0,0,0,0,Chatham Islands_NZ,,Waitangi_NaN_NZ,NZ,roadroid,1.1\n"
+    (folder / "test.csv").write_text(PUBLISHED + row, encoding="utf-8")
+    (folder / "images/test/00/777.jpg").unlink()
+    with zipfile.ZipFile(folder / "images/test/04.zip", "w") as archive:
+        archive.writestr("04/3859149887465501.jpg", picture(9))
+    source, items = listed(folder, split="test")
+    assert [(item.key, item.lat, item.lon) for item in items] == [("test/04/3859149887465501.jpg", -43.80, -176.61)]
+    assert (items[0].text, items[0].credit) == ("Waitangi, Chatham Islands, NZ", "roadroid")
+    assert items[0].extra["captured_at"] == "1404286462000"
+    assert source.read(items[0]) == picture(9)
 
 
 def test_osv5m_that_is_damaged(tmp_path: Path) -> None:
