@@ -129,6 +129,8 @@ LAYOUTS: Mapping[str, Layout] = {
         ("dollarstreet_citygt.csv", "images_v2.csv"),
         ("dollarstreet", "dataset_dollarstreet", "Dollar Street", "images", ""),
         f"pictures: https://mlcommons.org/datasets/dollar-street; {GAEA_TRUTH}",
+        suffix=".jpg",
+        nested=True,
         places=False,
         strata={"topics": "topic"},
     ),

@@ -216,10 +216,11 @@ def note_contradictions(items: Sequence[Item], faults: Faults) -> None:
         if path and told and path != told:
             faults.note("rows whose path names another country than their column", item.id)
         named = path or told
-        if named and here[row] and here[row] != named:
+        if named and here[row] != named:
             how = next((name for name, codes in mended.items() if codes[row] == named), "")
-            fits = f"fits their coordinates {how}" if how else "is not that of their coordinates"
-            faults.note(f"rows whose country {fits}", item.id)
+            if how or here[row]:  # off the coast the named country may be right
+                fits = f"fits their coordinates {how}" if how else "is not that of their coordinates"
+                faults.note(f"rows whose country {fits}", item.id)
 
 
 def _pictures(layout: Layout, table: Path, root: Path, wanted: set[str]) -> tuple[Path, dict[str, str]]:
