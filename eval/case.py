@@ -6,10 +6,9 @@ import dataclasses
 
 from PIL import Image
 
-from gaea.finetune.crops import CropConfig
+from gaea.finetune.blocks import PROBE
 
-PROBE = CropConfig(size=256, width_km=(100.0, 150.0))
-"""Views by which Orbit asks: plain, north up, 100–150 km wide."""
+__all__ = ["PROBE", "Case"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gaea.errors import GaeaError
-from gaea.finetune import dataset_commands, question_commands, tune_commands
+from gaea.finetune import calibrate_command, dataset_commands, question_commands, tune_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,13 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     tokens.add_argument("--gallery", type=Path, required=True, help="Parquet file or folder of them; training places")
     tokens.add_argument("--out", type=Path, default=Path("runs/tokens"), help="folder of the run")
     tokens.add_argument("--device", default="cpu", help="torch device")
+    calibrate_command.declare(commands)
     dataset_commands.declare(commands)
     tune_commands.declare(commands)
     question_commands.declare(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     runs = {"nano": _nano, "location": _location, "tokens": _tokens, "dataset": _dataset, "sft": _sft}
-    runs |= {"osm": _osm, "questions": _questions}
+    runs |= {"osm": _osm, "questions": _questions, "calibrate": _calibrate}
     try:
         return runs[options.command](options) or 0
     except GaeaError as error:
@@ -96,6 +97,10 @@ def _tokens(options: argparse.Namespace) -> None:
 
     config = recipe.load(options.recipe, tokens.TokensRecipe)
     tokens.make(config, Gallery.read(options.gallery), options.out, device=options.device, progress=tqdm)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    return calibrate_command.run(options, print)
 
 
 def _dataset(options: argparse.Namespace) -> int:

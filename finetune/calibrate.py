@@ -1,10 +1,12 @@
 """Learns on validation places how far to trust each locator, and writes ``calibration.json`` beside the gallery.
 
 Half of the validation pictures come from unseen blocks and half are new crops of seen places, because a user's photo
-may be either. A third of the blocks fits, in order: the neighbours' kernel density, the temperature of S2 symbols, and
-the exponents of the pool. The rest sizes what is promised, so that nothing is promised by what it was fitted on:
-the nominal masses at which 50 and 90 % of the true places are covered (split conformal), and the doubt from which no
-point is given (Learn then Test). Last comes the strangeness beyond which a picture is of another world.
+may be either; both are spread evenly over the blocks of the map, as those are by which is examined. Fitted are, in
+order: the neighbours' kernel density, the temperature of S2 symbols, and the exponents of the pool. Then is sized what
+is promised: the nominal masses at which 50 and 90 % of the true places are covered (split conformal, each block counted
+once), and the doubt from which no point is given (Learn then Test). What is sized was not fitted on: blocks are dealt
+into folds, and each fold is read by what the others fitted (cross-conformal, Vovk 2015); what is shipped is fitted on
+all. Last comes the strangeness beyond which a picture is of another world.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from gaea.engine import Engine
 from gaea.finetune.crops import Crops
 from gaea.finetune.splits import block_address
 from gaea.fusion import fit as fit_pool
-from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator, Neighbours
+from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
 from gaea.rag.memory import GalleryMemory
 from gaea.sphere import great_circle_km
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 TOKEN_TEMPERATURES = (1.0, 1.4, 2.0, 3.0)
 STRANGER_SHARE = 0.02  # of pictures of the gallery's own world that may be taken for strangers
 FEWEST = 100  # validation pictures; with fewer, all of them fit and size
+FOLDS = 4
+LEAST = 10  # pictures of unseen blocks, and of seen ones
 LEAST_BITS = 1.0  # below it `briefing.how_sure` gives no point whatever the radius
 
 
@@ -68,6 +72,8 @@ def gather(
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
             more = {name: locate(image, recalled) for name, locate in (others or {}).items()}
             found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen, more))
+            if len(found) % 100 == 0:
+                logger.info("%d of %d pictures", len(found), len(unseen) + len(seen))
     return found
 
 
@@ -78,68 +84,96 @@ def learn(evidence: Sequence[Evidence], risk: Risk | None = None) -> Calibration
         evidence: From :func:`gather`, of validation places only.
         risk: What answers that are given shall keep to.
     """
-    fits, sizes = divided(evidence)
-    arrays = [e.neighbours.arrays() for e in fits]
+    trust, beliefs = fitted(evidence), held_out(evidence)
+    return promised(trust, evidence, beliefs or [trust.pool(beliefs_of(e, trust)) for e in evidence], risk or Risk())
+
+
+def fitted(evidence: Sequence[Evidence]) -> Calibration:
+    """Fit trust, and promise nothing."""
+    arrays = [e.neighbours.arrays() for e in evidence]
     lat, lon, similarity = (np.stack([a[i] for a in arrays]) for i in range(3))
-    density = fit(lat, lon, similarity, np.array([e.lat for e in fits]), np.array([e.lon for e in fits]))
-    hot = min(TOKEN_TEMPERATURES, key=lambda t: _surprise([_floored(e.tokens[t]) for e in fits], fits))
-    beliefs = [_beliefs(e, density, hot) for e in fits]
-    fitted = fit_pool(beliefs, [e.lat for e in fits], [e.lon for e in fits])
-    weights = dict(fitted.pool.weights)
-    logger.info("nats: alone %s, pooled %.3f with %s", dict(fitted.alone_nats), fitted.surprise_nats, fitted.pool)
-    trust = Calibration(
-        neighbours=density,
-        token_temperature=hot,
+    density = fit(lat, lon, similarity, np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence]))
+    hot = min(TOKEN_TEMPERATURES, key=lambda t: _surprise([_floored(e.tokens[t]) for e in evidence], evidence))
+    trust = Calibration(neighbours=density, token_temperature=hot)
+    found = fit_pool([beliefs_of(e, trust) for e in evidence], [e.lat for e in evidence], [e.lon for e in evidence])
+    weights = dict(found.pool.weights)
+    logger.info("nats: alone %s, pooled %.3f with %s", dict(found.alone_nats), found.surprise_nats, found.pool)
+    return dataclasses.replace(
+        trust,
         weights=(weights.pop("neighbours"), weights.pop("tokens")),
         other_weights=weights,
-        temperature=fitted.pool.temperature,
+        temperature=found.pool.temperature,
         strange=float(np.quantile([e.strangeness for e in evidence], 1 - STRANGER_SHARE)),
     )
-    return promised(trust, sizes, [trust.pool(_beliefs(e, density, hot)) for e in sizes], risk or Risk())
+
+
+def held_out(evidence: Sequence[Evidence]) -> list[Belief] | None:
+    """The pooled belief of every picture by what was fitted on other blocks; None where there are too few for that."""
+    if len(evidence) < FEWEST:
+        logger.warning("%d validation pictures are too few to be divided: they fit and size", len(evidence))
+        return None
+    fold = folds(evidence)
+    beliefs: list[Belief | None] = [None] * len(evidence)
+    for held in range(FOLDS):
+        trust = fitted([e for e, mine in zip(evidence, fold, strict=True) if mine != held])
+        for index in np.flatnonzero(fold == held).tolist():
+            beliefs[index] = trust.pool(beliefs_of(evidence[index], trust))
+    return [belief for belief in beliefs if belief is not None]
 
 
 def promised(trust: Calibration, evidence: Sequence[Evidence], beliefs: Sequence[Belief], risk: Risk) -> Calibration:
     """Size the regions and choose the doubt from which no point is given.
 
     Regions are sized on unseen places alone: there they are hardest to get right, and seen ones are then safe. The risk
-    is kept over seen and unseen places as they come here, half and half, because a user's photo may be of either; of
-    answers about unseen places alone more are wrong. The doubt is read at a mass that the same places have sized, one
-    number. Where no radius keeps the risk, the usual one stays, and nothing is promised.
+    is kept over seen and unseen places, half and half, because a user's photo may be of either; of answers about unseen
+    places alone more are wrong. It is tested on one picture of each block, since such tests count independent places.
+    The doubt is read at a mass that the same places have sized, one number. Where no radius keeps the risk, the usual
+    one stays, and nothing is promised.
 
     Args:
         trust: Without sizes.
-        evidence: Places that it was not fitted on, some of them unseen.
-        beliefs: Theirs, pooled.
+        evidence: Validation places, some of them unseen.
+        beliefs: Theirs, pooled by what was not fitted on them.
         risk: Of the answers that are given.
     """
-    pairs = list(zip(beliefs, evidence, strict=True))
-    needed = [mass_to_reach(belief, e.lat, e.lon) for belief, e in pairs if e.unseen]
-    half, most = (conformal_mass(needed, coverage) for coverage in (0.5, 0.9))
-    doubt = [_doubt(belief, half) for belief in beliefs]
-    promise = keep_risk(doubt, errors_km(beliefs, evidence), risk)
+    block = blocks_of(evidence)
+    unseen = [index for index, e in enumerate(evidence) if e.unseen]
+    needed = [mass_to_reach(beliefs[i], evidence[i].lat, evidence[i].lon) for i in unseen]
+    half, most = (conformal_mass(needed, coverage, groups=block[unseen].tolist()) for coverage in (0.5, 0.9))
+    tested = _one_of_each(evidence, block)
+    asked, told = [evidence[i] for i in tested], [beliefs[i] for i in tested]
+    promise = keep_risk([_doubt(belief, half) for belief in told], errors_km(told, asked), risk)
     logger.info("regions at %.3f and %.3f; %s", half, most, promise or "no radius keeps the risk")
     sized = dataclasses.replace(trust, region_mass=(half, most), promise=promise)
     return sized if promise is None else dataclasses.replace(sized, abstain_radius_km=promise.threshold)
 
 
-def divided(evidence: Sequence[Evidence]) -> tuple[list[Evidence], list[Evidence]]:
-    """Evidence to fit with and evidence to size with: pictures of one block of the map stay together.
-
-    Less fits than sizes, because few numbers are fitted, and a promise is as sharp as its places are many.
-    """
-    if len(evidence) < FEWEST:
-        logger.warning("%d validation pictures are too few to be divided: they fit and size", len(evidence))
-        return list(evidence), list(evidence)
-    rows, columns = block_address(np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence]))
-    addresses, which = np.unique(np.stack([rows, columns]), axis=1, return_inverse=True)
-    fits = (np.random.default_rng(0).permutation(addresses.shape[1]) % 3 == 0)[which.reshape(-1)]
-    first = [e for e, here in zip(evidence, fits, strict=True) if here]
-    return first, [e for e, here in zip(evidence, fits, strict=True) if not here]
+def _one_of_each(evidence: Sequence[Evidence], block: np.ndarray) -> list[int]:
+    """The first picture of each block, as many of seen places as of unseen ones."""
+    firsts: dict[bool, list[int]] = {True: [], False: []}
+    for index in np.sort(np.unique(block, return_index=True)[1]).tolist():  # in the order of drawing, which is random
+        firsts[evidence[index].unseen].append(index)
+    fewest = min(map(len, firsts.values()))
+    return sorted(index for mine in firsts.values() for index in (mine[:fewest] if fewest else mine))
 
 
-def _beliefs(evidence: Evidence, density: NeighbourConfig, hot: float) -> dict[str, Belief]:
-    near = NeighbourLocator(density).belief(*evidence.neighbours.arrays())
-    return {"neighbours": near, "tokens": evidence.tokens[hot], **evidence.others}
+def folds(evidence: Sequence[Evidence]) -> np.ndarray:
+    """Which of :data:`FOLDS` each picture belongs to, (n,): pictures of one block of the map stay together."""
+    blocks = blocks_of(evidence)
+    dealt = np.random.default_rng(0).permutation(blocks.max() + 1) % FOLDS
+    return np.asarray(dealt[blocks])
+
+
+def blocks_of(evidence: Sequence[Evidence]) -> np.ndarray:
+    """A number for the block of each picture, (n,)."""
+    address = np.stack(block_address(np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence])))
+    return np.unique(address, axis=1, return_inverse=True)[1].reshape(-1)
+
+
+def beliefs_of(evidence: Evidence, trust: Calibration) -> dict[str, Belief]:
+    """What each locator believes of one picture, by name."""
+    near = NeighbourLocator(trust.neighbours).belief(*evidence.neighbours.arrays())
+    return {"neighbours": near, "tokens": evidence.tokens[trust.token_temperature], **evidence.others}
 
 
 def _doubt(belief: Belief, mass: float) -> float:

@@ -23,7 +23,7 @@ from gaea import prompts
 from gaea.briefing import Briefing
 from gaea.calibration import Calibration
 from gaea.engine import SPOKEN_FILE, TransformersEngine
-from gaea.finetune import briefings, calibrate, llava, qa, recipe, sft
+from gaea.finetune import blocks, briefings, calibrate, llava, qa, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
 from gaea.finetune import gallery as lattice
@@ -186,9 +186,10 @@ class NanoRun:
             memory = GalleryMemory(OpenClipEncoder(self.clip), self.gallery, MemoryStore.open(self.gallery))
             engine = TransformersEngine(self.llava, system=False)
             rng = np.random.default_rng((self.config.seed, 8))
-            count = self.config.calibration
+            asked = dataclasses.replace(self.config.probe, size=blocks.PROBE.size)
             unseen, seen = (
-                draw_crops(self.imagery, part, count, self.config.probe, rng) for part in (Part.VALIDATION, Part.TRAIN)
+                blocks.draw_even(self.imagery, part, self.config.calibration, asked, rng)
+                for part in (Part.VALIDATION, Part.TRAIN)
             )
             calibrate.learn(calibrate.gather(memory, engine, unseen, seen)).save(path)
         return Calibration.load(path)

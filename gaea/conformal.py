@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,26 +43,38 @@ def mass_to_reach(belief: Belief, lat: float, lon: float) -> float:
     return float(min(before + _JUST_MORE, 1.0))
 
 
-def conformal_mass(needed: npt.ArrayLike, coverage: float, *, most: float = 0.995) -> float:
+def conformal_mass(
+    needed: npt.ArrayLike, coverage: float, *, groups: Sequence[object] | None = None, most: float = 0.995
+) -> float:
     """Nominal mass at which regions hold the truth of a new place with at least a probability of ``coverage``.
 
     Args:
         needed: What :func:`mass_to_reach` says of n places, ``(n,)``.
         coverage: Above 0 and below 1.
+        groups: What each place belongs to, for example its block of the map; n of them. Places of one group resemble
+            each other, so every group counts as one, whatever it holds, and the promise is for a place of a new group
+            (Lee, Barber and Willett 2023, arXiv 2306.06342). None: every place for itself.
         most: What is given where so high a mass is needed that the region would be the whole Earth, for example
             because there are too few places; the promise is then not kept.
 
     Returns:
-        The ``ceil((n + 1) · coverage)``-th smallest of them.
+        The ``ceil((n + 1) · coverage)``-th smallest of them; of k groups, the least mass up to which the shares of the
+        groups add up to ``(k + 1) · coverage``.
 
     Raises:
-        InputError: No places, or a number out of range.
+        InputError: No places, a number out of range, or not a group for each place.
     """
-    masses = np.sort(np.asarray(needed, np.float64).reshape(-1))
+    masses = np.asarray(needed, np.float64).reshape(-1)
     if not masses.size or not np.all((masses >= 0) & (masses <= 1)) or not 0 < coverage < 1:
         raise InputError(f"{masses.size} masses and a coverage of {coverage}: expected some masses of 0 to 1, and 0…1")
-    rank = math.ceil((masses.size + 1) * coverage - 1e-9)
-    return float(min(masses[rank - 1], most)) if rank <= masses.size else most
+    names = list(range(masses.size)) if groups is None else list(groups)
+    if len(names) != masses.size:
+        raise InputError(f"{len(names)} groups for {masses.size} places: expected one each")
+    sizes = Counter(names)
+    order = np.argsort(masses, kind="stable")
+    shares = np.cumsum([1 / sizes[names[i]] for i in order.tolist()])
+    at = int(np.searchsorted(shares, (len(sizes) + 1) * coverage - 1e-9))
+    return float(min(masses[order[at]], most)) if at < masses.size else most
 
 
 @dataclasses.dataclass(frozen=True)

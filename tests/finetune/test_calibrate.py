@@ -45,25 +45,46 @@ def learned(evidence):
 
 
 def test_pictures_of_one_block_stay_together(evidence):
-    fits, sizes = calibrate.divided(evidence + evidence[:50])
-    assert len(fits) + len(sizes) == 290
-    assert 50 < len(fits) < 150
+    many = evidence + evidence[:50]
+    fold = calibrate.folds(many)
+    assert np.bincount(fold).min() > len(many) / calibrate.FOLDS / 2
 
-    def blocks(part):
-        return {tuple(int(v) for v in block_address(e.lat, e.lon)) for e in part}
-
-    assert not blocks(fits) & blocks(sizes)
+    blocks: dict[tuple, set] = {}
+    for e, mine in zip(many, fold, strict=True):
+        blocks.setdefault(tuple(int(v) for v in block_address(e.lat, e.lon)), set()).add(int(mine))
+    assert all(len(mine) == 1 for mine in blocks.values())
 
 
 def test_few_pictures_fit_and_size(evidence):
-    fits, sizes = calibrate.divided(evidence[:20])
-    assert fits == sizes == evidence[:20]
+    assert calibrate.held_out(evidence[:20]) is None
+    assert calibrate.learn(evidence[:20], RISK).region_mass[1] > 0
+
+
+def test_no_picture_is_read_by_what_it_fitted(evidence, monkeypatch):
+    fits, read = [], []
+    monkeypatch.setattr(calibrate, "beliefs_of", lambda e, trust: read.append((id(e), len(fits))) or {})
+    some = evidence[:120]
+    monkeypatch.setattr(calibrate, "fitted", lambda part: fits.append({id(e) for e in part}) or Calibration())
+    assert len(calibrate.held_out(some)) == len(some)
+    assert len(fits) == calibrate.FOLDS
+    assert sorted(i for i, _ in read) == sorted(map(id, some))
+    assert all(i not in fits[turn - 1] for i, turn in read)
+
+
+def test_a_block_counts_once_however_often_it_was_asked(evidence):
+    unseen = [e for e in evidence if e.unseen]
+    lucky, unlucky = unseen[0], unseen[1:10]
+    knows = {id(lucky): Belief.from_weights([int(cells.parent(cells.from_latlon(lucky.lat, lucky.lon), 3))], [1.0])}
+    asked = [lucky] * 200 + unlucky
+    beliefs = [knows.get(id(e), Belief.from_weights(cells.FACES, np.ones(6))) for e in asked]
+    sized = calibrate.promised(Calibration(), asked, beliefs, RISK)
+    assert sized.region_mass[0] > 0.01, "200 views of one block are one voice among ten"
 
 
 def test_regions_cover_new_unseen_places(learned):
     rng = np.random.default_rng(1)
     fresh = [evidence_of(rng, unseen=True) for _ in range(150)]
-    pooled = [learned.pool(calibrate._beliefs(e, learned.neighbours, learned.token_temperature)) for e in fresh]
+    pooled = [learned.pool(calibrate.beliefs_of(e, learned)) for e in fresh]
     for mass, wanted in zip(learned.region_mass, (0.5, 0.9), strict=True):
         held = np.mean([b.region(mass).contains(e.lat, e.lon) for b, e in zip(pooled, fresh, strict=True)])
         assert abs(held - wanted) < 0.15
@@ -74,7 +95,11 @@ def test_the_promise_is_stored_and_rules_abstention(learned, evidence, tmp_path)
     assert promise is not None
     assert promise.risk == RISK
     assert learned.abstain_radius_km == promise.threshold
-    assert promise.places == len(calibrate.divided(evidence)[1])  # they fitted nothing
+    blocks = {e.unseen: set() for e in evidence}
+    for e, block in zip(evidence, calibrate.blocks_of(evidence).tolist(), strict=True):
+        blocks[e.unseen].add(block)
+    assert promise.places <= 2 * min(map(len, blocks.values())), "one of each block, as many seen as unseen"
+    assert promise.places > len(evidence) / 2
     assert promise.wrong <= RISK.share
     learned.save(tmp_path / "calibration.json")
     assert Calibration.load(tmp_path / "calibration.json") == learned

@@ -50,6 +50,34 @@ def test_the_conformal_mass_is_an_order_statistic():
     assert conformal_mass(needed[::-1], 0.5) == 0.5
 
 
+def test_groups_count_once_whatever_they_hold():
+    needed = np.arange(1, 10) / 10
+    assert conformal_mass(needed, 0.5, groups=list("abcdefghi")) == conformal_mass(needed, 0.5)
+    often = np.concatenate([needed, np.full(500, 0.1)])
+    groups = [*range(9), *[0] * 500]
+    assert conformal_mass(often, 0.5) == 0.1
+    assert conformal_mass(often, 0.5, groups=groups) == 0.5
+    with pytest.raises(InputError, match="8 groups for 9 places"):
+        conformal_mass(needed, 0.5, groups=range(8))
+
+
+def test_a_new_group_is_covered_as_often_as_asked():
+    rng = np.random.default_rng(1)
+
+    def world(groups):
+        """Masses of places whose groups differ by far more than the places within one."""
+        size = rng.integers(1, 9, groups)
+        which = np.repeat(np.arange(groups), size)
+        return np.clip(rng.beta(3, 1, groups)[which] + rng.normal(0, 0.02, which.size), 0, 1), which.tolist()
+
+    held = []
+    for _ in range(2000):
+        needed, which = world(40)
+        fresh = world(1)[0][0]
+        held.append(fresh <= conformal_mass(needed, 0.9, groups=which, most=1.0))
+    assert 0.88 < np.mean(held) < 0.93
+
+
 def test_coverage_of_new_places_is_what_was_asked():
     rng = np.random.default_rng(0)
     held = [rng.beta(3, 1) <= conformal_mass(rng.beta(3, 1, 99), 0.9, most=1.0) for _ in range(3000)]
