@@ -253,7 +253,7 @@ class Chat:
 
     @cached_property
     def supported(self) -> bool:
-        """Whether the photo speaks for the area that the conversation was narrowed to at least as much as chance does.
+        """Whether the photo speaks for the area that the conversation was narrowed to more than chance does.
 
         Where it does not, a point inside would rest on what was said of the photo alone, and none is given.
         """
@@ -261,7 +261,7 @@ class Chat:
             return True
         heard = self._with.calibration.pool(self.beliefs)
         share = float(s2.area_km2(self._area).sum()) / EARTH_AREA_KM2
-        return heard.mass_in(self._area) >= share * (1 - 1e-9)
+        return share > 0.99 or heard.mass_in(self._area) > 1.01 * share
 
     @cached_property
     def finding(self) -> Finding:

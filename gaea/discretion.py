@@ -78,7 +78,8 @@ _COMMON = _list(
     victoria georgia turkey china china's jordan chad mali niger cuba peru oman guinea polish tours nancy anna young
     villages along bar sale ford lada march may june april august general mary sign school bank bus latin image
     language architecture liberal time date guess city country region state area location media photo step notice look
-    market battle clue clues likely buildings normal commerce industry coast capital inland coastal river street"""
+    market battle clue clues likely buildings normal commerce industry coast part rest lime gold lone soul sine dual
+    vine oral lion basic brick panda worms vista samba tango turbo roman capital inland coastal river street"""
 )
 """Ordinary words that are towns somewhere, in lower case."""
 
@@ -196,7 +197,7 @@ class Discretion:
         for count in (1, 2, 3, 4):
             for first in range(len(said) - count + 1):
                 key = normalise(" ".join(said[first : first + count]))
-                small = len(key) < 5 or known.get(key, 0) < LARGE
+                small = len(key) < 4 or known.get(key, 0) < LARGE * (10 if len(key) == 4 else 1)
                 if small or (count == 1 and (key in _COMMON or key in _ORDINARY)):
                     continue
                 return True

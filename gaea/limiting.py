@@ -42,7 +42,8 @@ def limit(answer: Answer, level: Level | str) -> Answer:
     if level is Level.WITHHELD:
         return _withheld(answer)
     told = spot(answer.point.lat, answer.point.lon, level) if answer.point else None
-    region = {} if told is None else _regions(answer.region, told, level)
+    wide = told is not None and (answer.radius_km or {}).get(90, 0.0) > told.radius_km[90]
+    region = {} if told is None else _regions(answer.region, told, level if wide else None)
     return dataclasses.replace(
         answer,
         point=told.point if told else None,
@@ -91,11 +92,13 @@ def _rounded_up(km: float) -> float:
     return next(step * power for step in _STEPS if step * power >= km)
 
 
-def _regions(regions: Mapping[int, Geometry], told: Spot, level: Level) -> dict[int, Region]:
-    """The spot's cells, and what of an area lies beyond them, in whole cells of the level."""
+def _regions(regions: Mapping[int, Geometry], told: Spot, level: Level | None) -> dict[int, Region]:
+    """The spot's cells, and, of areas wider than those, what lies beyond them in whole cells of the level."""
     held: dict[int, Region] = {}
     for mass in sorted(regions):
-        cells = cellsets.union(np.append(told.cells, _beyond(regions[mass], told.cells, CELL_LEVEL[level])))
+        cells = cellsets.union(told.cells)
+        if level is not None:
+            cells = cellsets.union(np.append(cells, _beyond(regions[mass], cells, CELL_LEVEL[level])))
         held[mass] = Region(cells, mass / 100, float(s2.area_km2(cells).sum()))
     return held
 
