@@ -27,8 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "what is promised: regions, and answers that are given, against what comes true",
     ),
     "spoken": ("gaea.eval.special", "what is read out of real answers of vision-language models"),
-    "report": ("gaea.eval.special", "print a report as Markdown tables"),
+    "report": ("gaea.eval.report_command", "runs as a page, as Markdown and as JSON"),
+    "compare": ("gaea.eval.report_command", "two runs of a benchmark, and which of their differences are real"),
     "export": ("gaea.eval.export_command", "a benchmark as a task folder for another harness (lmms-eval)"),
+    "finetuned": ("gaea.eval.finetuned", "a base and its adapters on the same held-out questions, type by type"),
     "judge": ("gaea.eval.judge_command", "mark the answers in words of a run, and check the judge"),
 }
 """Name of each command, the module that has it (loaded when it is called), and what it does.

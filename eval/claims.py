@@ -101,8 +101,8 @@ class ClaimChecker:
             if words:
                 self._by_first.setdefault(words[0], []).append(value)
 
-    def check(self, answer: str, facts: Sequence[Fact]) -> Claims:
-        """Every statement of an answer with how the facts bear on it."""
+    def check(self, answer: str, facts: Sequence[Fact], question: str = "") -> Claims:
+        """Every statement of an answer with how the facts bear on it; the question says what a bare value is of."""
         held: dict[str, set[str]] = {}
         for name, value, _ in facts:
             held.setdefault(name, set()).update(values_of(name, value))
@@ -110,12 +110,12 @@ class ClaimChecker:
         for part in _SPLIT.split(answer):
             words = part.strip(" ,–-")
             if len(re.findall(r"[^\W\d_]{2,}", words)) and not (HEDGE.search(words) and not self._named(folded(words))):
-                told.append((words, self._support(words, held)))
+                told.append((words, self._support(words, held, question)))
         return Claims(tuple(told))
 
-    def _support(self, statement: str, held: dict[str, set[str]]) -> Support:
+    def _support(self, statement: str, held: dict[str, set[str]], question: str) -> Support:
         text = folded(statement)
-        cued = {name for name, cue in CUES.items() if re.search(cue, text)}
+        cued = _cued(text) or _cued(folded(question))
         found: list[Support] = [_distance(text, held)]
         for value, start in self._named(text):
             names = self._values[value]
@@ -141,6 +141,11 @@ class ClaimChecker:
                 found.append((value, match.start()))
                 text = text[: match.start()] + "\0" * len(value) + text[match.end() :]
         return found
+
+
+def _cued(text: str) -> set[str]:
+    """Names of the facts that a text speaks of."""
+    return {name for name, cue in CUES.items() if re.search(cue, text)}
 
 
 def values_of(name: str, value: str) -> set[str]:

@@ -79,7 +79,7 @@ def claims(pairs: Sequence[Answered]) -> dict[str, Any]:
     """Statements of all answers in words against the facts of their items; {} where no item has facts."""
     checker = ClaimChecker(fact for item, _ in pairs for fact in item.truth.facts)
     checked = [
-        (item.place, checker.check(said.text, item.truth.facts))
+        (item.place, checker.check(said.text, item.truth.facts, item.question))
         for item, said in pairs
         if item.truth.facts and item.question_type in IN_WORDS and said.text.strip()
     ]

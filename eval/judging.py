@@ -120,7 +120,7 @@ def _compare(book: VerdictBook, item: Item, said: Prediction, checker: ClaimChec
         return _kept(
             book, item, said, LEXICAL, mark=0.0, outcome=failed, detail=said.status if failed == "no answer" else ""
         )
-    claims = checker.check(said.text, item.truth.facts)
+    claims = checker.check(said.text, item.truth.facts, item.question)
     mark, parts = lexical.mark(said.text, item.truth.answer or "", claims)
     counts = {f"claims {name}": float(claims.count(name)) for name in ("supported", "unsupported", "contradicted")}
     return _kept(book, item, said, LEXICAL, mark=mark, outcome="lexical", parts=parts | counts)

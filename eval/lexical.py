@@ -15,7 +15,7 @@ from collections import Counter
 from gaea.eval.claims import Claims, folded
 from gaea.eval.verdicts import MOST
 
-VERSION = "1"
+VERSION = "2"
 """Of the rules; a part of what verdicts are kept under."""
 
 _STOP = frozenset(

@@ -59,6 +59,17 @@ def test_statements_against_facts(answer, supports):
     assert [support for _, support in CHECKER.check(answer, CAIRO).statements] == supports
 
 
+def test_the_question_says_what_a_bare_value_is_of():
+    def said(answer, question):
+        return [support for _, support in CHECKER.check(answer, CAIRO, question).statements]
+
+    assert said("right", "On which side do people drive here?") == ["supported"]
+    assert said("left", "On which side do people drive here?") == ["contradicted"]
+    assert said("right", "Is that all?") == ["unsupported"]
+    assert said("Libya", "Which countries are its neighbours?") == ["supported"]
+    assert said("Libya", "Which country is this?") == ["contradicted"]
+
+
 def test_without_facts_nothing_is_decided():
     claims = CHECKER.check("The country is Egypt.", ())
     assert [support for _, support in claims.statements] == ["unsupported"]
