@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -24,10 +25,16 @@ _LIFT = (255 * (np.arange(256) / 255) ** 0.78).astype(np.uint8)  # the sea is ne
 
 def world(width: int) -> str | None:
     """The whole planet, equirectangular, as a JPEG data URI; None without imagery."""
+    image = planet(width)
+    return None if image is None else jpeg_uri(image)
+
+
+def planet(width: int) -> Image.Image | None:
+    """The whole planet, equirectangular, longitude -180 at the left edge; None without imagery."""
     image = _blue_marble(width)
     if image is None:
         return None
-    return jpeg_uri(Image.fromarray(_LIFT[np.asarray(image.resize((width, width // 2), Image.Resampling.LANCZOS))]))
+    return Image.fromarray(_LIFT[np.asarray(image.resize((width, width // 2), Image.Resampling.LANCZOS))])
 
 
 def view(lat_HW: FloatArray, lon_HW: FloatArray) -> str | None:
@@ -55,14 +62,15 @@ def view(lat_HW: FloatArray, lon_HW: FloatArray) -> str | None:
     return jpeg_uri(Image.fromarray(pixels))
 
 
-def lines(name: str, min_area_km2: float = 0.0) -> tuple[FloatArray, FloatArray]:
+def lines(name: str, min_area_km2: float = 0.0, *, detail: str = "i") -> tuple[FloatArray, FloatArray]:
     """Coastlines (``gshhs``) or borders (``countries``) as latitudes and longitudes in degrees, NaN between lines.
 
     Args:
         name: Which set of lines. Both arrays are empty without the package.
         min_area_km2: Leaves out smaller islands and lakes.
+        detail: GSHHG's resolution: ``i`` (intermediate, about 1 km), ``l`` (low, 5 km) or ``c`` (crude, 25 km).
     """
-    index, data = _resource(f"{name}meta_i.dat"), _resource(f"{name}_i.dat")
+    index, data = _resource(f"{name}meta_{detail}.dat"), _resource(f"{name}_{detail}.dat")
     if index is None or data is None:
         return np.empty(0), np.empty(0)
     # Of each row: level, area (-1 for borders), points, south, north, offset in bytes, bytes, name.
@@ -79,11 +87,24 @@ def lines(name: str, min_area_km2: float = 0.0) -> tuple[FloatArray, FloatArray]
 
 def jpeg_uri(image: Image.Image, quality: int = 80) -> str:
     """A picture as a data URI that a page can carry inside itself."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode("ascii")
+
+
+def jpeg(image: Image.Image, quality: int = 80) -> bytes:
+    """A picture as a JPEG file, without metadata."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
 
 
+def thumbnail_uri(picture: bytes, size: int) -> str:
+    """A smaller version of a JPEG file, ``size`` pixels wide at most, as a data URI."""
+    image = Image.open(io.BytesIO(picture), formats=["JPEG"])
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return jpeg_uri(image)
+
+
+@lru_cache(maxsize=1)  # decoding takes a third of a second, and a chat asks for many views
 def _blue_marble(width: int) -> Image.Image | None:
     path = _resource("bmng.jpg")
     if path is None:

@@ -16,8 +16,9 @@ from typing import NoReturn
 
 from gaea import __version__
 from gaea.app import terminal
-from gaea.app.serving.arguments import add_arguments as add_serve_arguments
 from gaea.app.conditions import add_arguments as add_conditions
+from gaea.app.conditions import add_disclosure
+from gaea.app.serving.arguments import add_arguments as add_serve_arguments
 from gaea.errors import GaeaError, InputError
 from gaea.rag.commands import add_arguments, join_negative
 
@@ -26,6 +27,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
 
 _COMMANDS = {
     "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
+    "chat": ("gaea.app.chat", "open a page to drop a photo on and talk about it, with a map beside the words"),
     "serve": ("gaea.app.server", "serve the assistant behind OpenAI's API, for programs and other chat clients"),
     "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
     "index": ("gaea.app.index", "build, search and look after an index of geotagged pictures of your own"),
@@ -76,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         for name, (_, purpose) in _COMMANDS.items()
     }
     _add_ask(added["ask"])
+    _add_chat(added["chat"])
     _add_serve(added["serve"])
     _add_doctor(added["doctor"])
     add_arguments(added["index"])
@@ -98,6 +101,14 @@ def _add_ask(command: argparse.ArgumentParser) -> None:
     command.add_argument("--html", metavar="FILE", help="also write a page with map, region and evidence")
     command.add_argument("--geojson", metavar="FILE", help="also write point, regions and evidence as GeoJSON")
     add_conditions(command)
+    _add_settings(command)
+
+
+def _add_chat(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
+    command.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    command.add_argument("--open", action="store_true", help="open the page in a browser")
+    add_disclosure(command)
     _add_settings(command)
 
 
