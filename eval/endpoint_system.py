@@ -7,6 +7,7 @@ with ``engine`` set. What it may cost is told before anything is sent.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,7 @@ def estimate(items: Sequence[Item], side: int, prices: tuple[float, float] | Non
         side: Of pictures.
         prices: For a million tokens in, and out.
     """
-    tiles = -((-min(side, 2048) // TILE) ** 2)
+    tiles = math.ceil(min(side, 2048) / TILE) ** 2
     seen = sum(BASE_TOKENS + TOKENS_A_TILE * tiles for item in items if item.image is not None)
     tokens_in = seen + sum(_prompt_characters(item) for item in items) // CHARACTERS_A_TOKEN
     tokens_out = sum(ANSWER_TOKENS[item.question_type] for item in items)

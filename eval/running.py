@@ -59,10 +59,10 @@ def items_of(benchmark: Benchmark, plan: Plan) -> tuple[Item, ...]:
         for item in benchmark.items
         if plan.only in ("", item.kind) and (not plan.splits or item.split in plan.splits)
     )
-    if not some:
+    if benchmark.items and not some:
         known = ", ".join(sorted({item.split for item in benchmark.items}))
         raise InputError(
-            f"{benchmark.name} has no item of kind '{plan.only or 'any'}' in the splits {plan.splits}: {known}"
+            f"{benchmark.name} has no item of kind '{plan.only or 'any'}' in {plan.splits or known}: {known}"
         )
     return dataclasses.replace(benchmark, items=some).chosen(plan.limit, plan.shard, plan.seed)
 
