@@ -51,11 +51,18 @@ def declare(commands: Any) -> None:
     check.add_argument("--against", help="another file, to examine with")
     check.add_argument("--pictures", type=Path, help="folder of the picture files, to compare their bytes and looks")
     check.add_argument("--first", action="store_true", help="stop at the first fault")
+    split = verbs.add_parser("split", help="hold rows of a small region out, by the S2 cells of their places")
+    split.add_argument("file", type=Path, help="as of convert")
+    split.add_argument("train", type=Path, help="file for what is learned from")
+    split.add_argument("test", type=Path, help="file for what is held out")
+    split.add_argument("--share", type=float, default=0.2, help="of the cells, held out")
+    split.add_argument("--level", type=int, default=14, help="of the S2 cells; 14 is 560 m")
 
 
 def run(options: argparse.Namespace, write: Write) -> int:
     """Do what the options say; returns the exit status."""
-    return {"convert": _convert, "stats": _stats, "card": _card, "check": _check}[options.verb](options, write)
+    verbs = {"convert": _convert, "stats": _stats, "card": _card, "check": _check, "split": _split}
+    return verbs[options.verb](options, write)
 
 
 def _convert(options: argparse.Namespace, write: Write) -> int:
@@ -131,6 +138,14 @@ def _check(options: argparse.Namespace, write: Write) -> int:
     for line in found.lines() if found else ():
         write(line)
     return int(any(log.rows for log in logs.values()) or (found is not None and found.leaks))
+
+
+def _split(options: argparse.Namespace, write: Write) -> int:
+    from gaea.finetune.separation import separate
+
+    kept, held = separate(options.file, options.train, options.test, share=options.share, level=options.level)
+    write(f"{kept:,} rows to {options.train}, {held:,} to {options.test}")
+    return 0
 
 
 def _named(given: str, default: str) -> tuple[str, str]:

@@ -45,7 +45,7 @@ class GenerateConfig:
     """What to make.
 
     Attributes:
-        extracts: Folder of OSM extracts; None makes none of OpenStreetMap.
+        extracts: Folder of OSM extracts, or one of them; None makes none of OpenStreetMap.
         clues: ``geoguessr_clues.json``; None leaves the hearsay out.
         world_points: How many points on land, drawn evenly over its area.
         osm_points: How many points among named things, shared out by their number.
@@ -209,11 +209,13 @@ def _osm_points(
 
 
 def extract_files(folder: Path) -> list[Path]:
-    """The extracts of a folder, by name.
+    """The extracts of a folder, by name; or the one file that is named.
 
     Raises:
         InputError: There are none.
     """
+    if folder.is_file() and folder.name.endswith(SUFFIXES):
+        return [folder]
     files = sorted(path for path in folder.glob("*") if path.name.endswith(SUFFIXES)) if folder.is_dir() else []
     if not files:
         raise InputError(f"'{folder}' holds no OSM extracts: expected files ending in {', '.join(SUFFIXES)}")

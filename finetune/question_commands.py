@@ -27,7 +27,7 @@ def declare(commands: Any) -> None:
     verbs = questions.add_subparsers(dest="verb", required=True)
     make = verbs.add_parser("make", help="write train.jsonl, validation.jsonl, test.jsonl and generation.json")
     make.add_argument("--out", type=Path, required=True, help="folder of the dataset")
-    make.add_argument("--extracts", type=Path, help="folder of OSM extracts; none of OpenStreetMap if left out")
+    make.add_argument("--extracts", type=Path, help="an OSM extract or a folder of them; none if left out")
     make.add_argument("--clues", type=Path, help="geoguessr_clues.json, for hearsay in long answers")
     make.add_argument("--world", type=int, default=10_000, metavar="N", help="points on land, all over the Earth")
     make.add_argument("--osm", type=int, default=3_500, metavar="N", help="points in the extracts")

@@ -27,7 +27,8 @@ class Run:
 
     Attributes:
         adapter: Folder of the PEFT adapter; of the whole model where all was trained.
-        metrics: ``train_loss``, ``eval_loss`` where there were rows for it, ``steps``, ``skipped``, ``seconds``.
+        metrics: ``train_loss``, ``eval_loss`` where there were rows for it, ``steps``, ``skipped``, ``seconds``,
+            ``peak_mb``.
         history: The trainer's log, one mapping a line.
     """
 
@@ -97,6 +98,7 @@ def tune(
     done = trainer.train(resume_from_checkpoint=str(kept) if kept else None)
     metrics = {"train_loss": done.training_loss, "seconds": done.metrics["train_runtime"]}
     metrics |= {"eval_loss": trainer.evaluate()["eval_loss"]} if validation else {}
+    metrics["peak_mb"] = _peak_mb(device)
     metrics |= {"steps": float(trainer.state.global_step), "skipped": float(len(skipped(out / SKIPPED_FILE)))}
     student.model.config.use_cache = True
     trainer.save_model(str(out / ADAPTER_FOLDER))
@@ -106,6 +108,17 @@ def tune(
     if main:
         _finish(out, student, data, settings, metrics)
     return Run(out / ADAPTER_FOLDER, metrics, tuple(trainer.state.log_history))
+
+
+def _peak_mb(device: str) -> float:
+    """Most memory so far, MB: this process's resident set, or on a GPU what torch held there."""
+    import resource
+
+    import torch
+
+    if device.startswith("cuda"):
+        return float(torch.cuda.max_memory_allocated(device) / 1e6)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def shares(model: Any) -> tuple[int, int]:
