@@ -121,7 +121,10 @@ def _bits(bits: float | None, region: Mapping[int, Region]) -> float | None:
 
 
 def _evidence(item: Evidence, level: Level) -> Evidence:
-    """A neighbour by the name of its own spot; captions and credits may tell more than that, so they go."""
+    """A neighbour by the name of its own spot.
+
+    Captions and credits may tell more than that, and its share of the point depends on how far it lies from there.
+    """
     name, point = ("a picture", None) if item.lat is None or item.lon is None else name_at(item.lat, item.lon, level)
     return dataclasses.replace(
         item,
@@ -129,6 +132,8 @@ def _evidence(item: Evidence, level: Level) -> Evidence:
         lat=point.lat if point else None,
         lon=point.lon if point else None,
         distance_km=None,
+        credit=None,
+        share=None,
     )
 
 
