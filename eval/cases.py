@@ -124,8 +124,8 @@ def _spoken(examined: Examined) -> tuple[Case, ...]:
 
 
 def _why(verdict: Verdict) -> str:
-    parts = ", ".join(f"{name} {value:g}" for name, value in verdict.parts.items())
-    return f"{verdict.outcome}: {verdict.detail or parts}"
+    parts = ", ".join(f"{name} {value:g}" for name, value in verdict.parts.items() if value)
+    return ": ".join(each for each in (verdict.outcome, verdict.detail or parts) if each)
 
 
 def _seen(case: Case, picture: Picture | None) -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from gaea import places
 from gaea.eval import figures
 from gaea.eval.cases import Case, astronaut_link, ordered
 from gaea.eval.metrics import FARTHEST_KM
@@ -35,7 +36,8 @@ def _placed(case: Case) -> Iterator[str]:
     far = case.error_km or 0.0
     yield "no answer" if far >= FARTHEST_KM else f"{figures.thousands(far)} km off"
     truth = case.item.truth
-    yield f"true: {position(truth.point)}{_names(truth.city, truth.country)}"
+    known = (truth.city, truth.country) if truth.country else _there(truth.point)
+    yield f"true: {position(truth.point)}{_names(*known)}"
     if case.made.point:
         yield f"said: {position(case.made.point)}{_names(case.made.city, case.made.country)}"
     if case.made.covered:
@@ -48,6 +50,14 @@ def _said(case: Case) -> Iterator[str]:
     yield f"<q>{escape(case.made.text[:400])}</q>"
     yield f"reference: {escape((case.item.truth.answer or '')[:300])}"
     yield f'<span class="id">{escape(case.why[:200])}</span>'
+
+
+def _there(point: tuple[float, float] | None) -> tuple[str | None, ...]:
+    """Names of a point for which the benchmark has none."""
+    if point is None:
+        return ()
+    place = places.describe(*point, cities=1)
+    return (place.region, place.country) if place.country else (place.sea,)
 
 
 def position(point: tuple[float, float] | None) -> str:

@@ -51,11 +51,9 @@ def html(sections: Sequence[Section], pictures: Mapping[str, Picture] | None = N
 
 
 def _section(section: Section, picture: Picture | None, *, several: bool) -> str:
-    header = section.first.run.header
     told = [
         f'<section id="{_anchor(section)}">{f"<h2>{escape(_title(section))}</h2>" if several else ""}',
-        f'<p class="lead">version {escape(header.version)} · sha256 <code>{escape(header.data_sha256[:16])}</code> · '
-        f"seed {header.seed} · commit <code>{escape(header.git_commit[:12] or 'unknown')}</code></p>",
+        _identity(section),
         _cards(section),
         *_part("Attempted", [report_tables.asked(section)]),
         *_part("Places", [*report_tables.places(section), *report_tables.names(section)], before=_charts(section)),
@@ -74,6 +72,16 @@ def _section(section: Section, picture: Picture | None, *, several: bool) -> str
         "</section>",
     ]
     return "\n".join(each for each in told if each)
+
+
+def _identity(section: Section) -> str:
+    """What the contract wants to be known beside it: data, seed, commit, hashes, and how many were asked."""
+    header, counts = section.first.run.header, section.first.scores["n"]
+    told = [f"version {header.version}", f"data {header.data_sha256[:16]}", f"seed {header.seed}"]
+    told += [f"commit {header.git_commit[:12] or 'unknown'}"]
+    told += [f"{name} {value[:16]}" for name, value in header.hashes.items()]
+    told += [f"{count:,} {name}" for name, count in counts.items() if count]
+    return f'<p class="identity">{escape(" · ".join(told))}</p>'
 
 
 def _part(title: str, tables: Iterable[Table], before: str = "", folded: str = "") -> Iterator[str]:

@@ -25,6 +25,7 @@ overflow-wrap:anywhere;line-height:1.12;font-weight:600}
 h1{font-size:clamp(30px,5vw,50px);margin:26px 0 6px}h2{font-size:clamp(25px,3.4vw,36px);margin:64px 0 6px}
 h3{font-size:13px;letter-spacing:.12em;text-transform:uppercase;color:var(--soft);margin:44px 0 12px;font-weight:600}
 .lead{color:var(--soft);font-size:17px;margin:0;max-width:760px}
+.identity{color:var(--soft);font-size:14.5px;margin:16px 0 0;overflow-wrap:anywhere}
 .contract{border-left:4px solid var(--accent);background:var(--card);border-radius:0 10px 10px 0;padding:14px 18px;
 margin:24px 0 0;font-size:14.5px}
 .contract p{margin:0}.contract b{display:block;font-size:13px;letter-spacing:.1em;text-transform:uppercase;
