@@ -161,14 +161,14 @@ def _by_kind(asked: list[tuple[str, Item, str, str]]) -> dict[str, Any]:
         common = Counter(i.key for i, _, _ in mine).most_common(1)[0][1]
         result[group] = {
             "n": len(mine),
-            "accuracy": round(sum(_right(i, a) for i, a, _ in mine) / len(mine), 3),
+            "accuracy": round(sum(right(i, a) for i, a, _ in mine) / len(mine), 3),
             "majority": round(common / len(mine), 3),
-            "blanked": round(sum(_right(i, b) for i, _, b in mine) / len(mine), 3),
+            "blanked": round(sum(right(i, b) for i, _, b in mine) / len(mine), 3),
         }
     return result
 
 
-def _right(item: Item, reply: str) -> bool:
+def right(item: Item, reply: str) -> bool:
     """An open answer has to contain the key; of verdicts and letters, the last one given counts."""
     if item.form == "open":
         return item.key in reply
