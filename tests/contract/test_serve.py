@@ -224,7 +224,7 @@ def test_an_existing_chat_client_works_unchanged(served: Serve, url: str, tmp_pa
 
 
 def test_what_the_description_allows_is_answered_as_it_says(served: Serve, tmp_path: Path) -> None:
-    """Schemathesis, bounded. That every valid body is accepted is not asked: a conversation without a photo is valid."""
+    """Schemathesis, bounded. That all valid bodies are accepted is not asked: one without a photo is valid, too."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{served.root}/openapi.json", "--no-color"),
