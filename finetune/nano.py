@@ -23,6 +23,7 @@ from gaea import prompts
 from gaea.briefing import Briefing
 from gaea.calibration import Calibration
 from gaea.engine import SPOKEN_FILE, TransformersEngine
+from gaea.errors import InputError
 from gaea.finetune import blocks, briefings, calibrate, llava, qa, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
@@ -34,6 +35,7 @@ from gaea.geotokens import encode as to_symbols
 from gaea.geotokens import to_text
 from gaea.locate.neighbours import Neighbour
 from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_fingerprint
+from gaea.rag.files import write_atomically
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.rag.memory import GalleryMemory
 from gaea.rag.store import MemoryStore
@@ -81,6 +83,7 @@ class NanoRun:
         progress: Callable[..., Any] | None = None,
     ) -> None:
         self.config, self.out, self.device, self.workers, self.progress = config, out, device, workers, progress
+        _refuse_another(config, out / "recipe.json")
         recipe.save(config, out / "recipe.json")
 
     @cached_property
@@ -167,14 +170,15 @@ class NanoRun:
         if not kept.exists():
             n = min(self.config.talk_places, self.config.pool)
             known = briefings.know(self.pool.lat[:n].astype(float), self.pool.lon[:n].astype(float))
-            kept.write_text(json.dumps([dataclasses.asdict(place) for place in known]))
+            told = json.dumps([dataclasses.asdict(place) for place in known])
+            write_atomically(kept, lambda part: _said(part, told))
         return [briefings.KnownPlace.read(place) for place in json.loads(kept.read_text())]
 
     @cached_property
     def llava(self) -> Path:
         """The folder of the LLaVA, trained to point and to talk."""
         folder = self.out / "llava"
-        if not (folder / "model.safetensors").exists():
+        if not (folder / SPOKEN_FILE).exists():
             self._make_llava(folder)
         return folder
 
@@ -198,7 +202,7 @@ class NanoRun:
     def _pool_embeddings(self) -> Tensor:
         kept = self.out / "pool_embeddings.npy"
         if not kept.exists():
-            np.save(kept, self._embed_pool().cpu().half().numpy())
+            _save_rows(kept, self._embed_pool())
         return torch.from_numpy(np.load(kept))
 
     def _embed_pool(self) -> Tensor:
@@ -234,7 +238,7 @@ class NanoRun:
                 teacher=teacher() if teacher else None,
                 progress=self.progress,
             )
-            torch.save(model.tower.state_dict(), done)
+            write_atomically(done, lambda part: torch.save(model.tower.state_dict(), part))
         tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
         return tower.to(self.device).eval()
 
@@ -243,7 +247,8 @@ class NanoRun:
         kept = self.out / "statistics.pt"
         if not kept.exists():
             tower, seen = towers.prepare_orbit(self.pool, config, device=self.device)
-            torch.save({"tower": tower.state_dict(), "values": seen.values}, kept)
+            state = {"tower": tower.state_dict(), "values": seen.values}
+            write_atomically(kept, lambda part: torch.save(state, part))
         state = torch.load(kept, map_location="cpu", weights_only=True)
         tower = towers.build_tower(config)
         tower.load_state_dict(state["tower"])
@@ -295,7 +300,8 @@ class NanoRun:
         known = self._pool_embeddings[: len(self.world)].float()
         losses = captioning.train(clip, tokenize, known, self.world, text)
         (folder.parent / "captions.json").write_text(json.dumps(losses))
-        save_file(halved(clip.state_dict()), folder / WEIGHTS_FILE)
+        # Written last: a folder that has them is done.
+        write_atomically(folder / WEIGHTS_FILE, lambda part: save_file(halved(clip.state_dict()), part))
 
     def _make_llava(self, folder: Path) -> None:
         model = llava.build_model(self.tokenizer, self.config.shape)
@@ -312,7 +318,8 @@ class NanoRun:
             progress=self.progress,
         )
         llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
-        (folder / SPOKEN_FILE).write_text(json.dumps(self.spoken()) + "\n")
+        # Written last: a folder that has it is done.
+        write_atomically(folder / SPOKEN_FILE, lambda part: _said(part, json.dumps(self.spoken()) + "\n"))
 
     def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
         """Patch features of the pool, computed once, in fp16."""
@@ -324,7 +331,7 @@ class NanoRun:
             def patches(x: Tensor) -> Tensor:
                 return tower(x).last_hidden_state[:, 1:]
 
-            np.save(kept, towers.embed(patches, self.pool.images_NHWC[:n], self.device).cpu().half().numpy())
+            _save_rows(kept, towers.embed(patches, self.pool.images_NHWC[:n], self.device))
         cached = np.load(kept, mmap_mode="r")
         return lambda rows: torch.from_numpy(np.array(cached[rows])).float()
 
@@ -400,6 +407,33 @@ class NanoRun:
             for file in (self.out / part).iterdir():
                 if file.is_file():
                     shutil.copyfile(file, target / file.name)
+
+
+def _refuse_another(config: NanoRecipe, kept: Path) -> None:
+    """Stages of two recipes must not be mixed in one folder."""
+    if not kept.exists():
+        return
+    before, now = json.loads(kept.read_text()), json.loads(json.dumps(dataclasses.asdict(config)))
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise InputError(
+            f"{kept.parent} holds a run of another recipe ({', '.join(changed)} differ): give another folder, or delete "
+            "that one"
+        )
+
+
+def _save_rows(path: Path, rows: Tensor) -> None:
+    """As fp16, whole or not at all."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:  # given a name, NumPy would add an ending to it
+            np.save(file, rows.cpu().half().numpy())
+
+    write_atomically(path, write)
+
+
+def _said(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from importlib import resources
 
 import jsonschema
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gaea.answer import schema
+from gaea.errors import InputError
 from gaea.finetune import nano, recipe
 from gaea.finetune.splits import Part, part_of
 
@@ -72,6 +74,39 @@ def test_a_second_run_makes_nothing_anew(run, config, monkeypatch):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("a finished stage ran again"))
     nano.make(config, run.out, workers=1)
     assert stamps() == before
+
+
+def test_a_folder_of_another_recipe_is_refused(run, config):
+    before = (run.out / "recipe.json").read_text()
+    with pytest.raises(InputError, match=r"holds a run of another recipe \(seed, captions differ\)"):
+        nano.NanoRun(
+            dataclasses.replace(config, seed=1, captions=dataclasses.replace(config.captions, steps=5)), run.out
+        )
+    assert (run.out / "recipe.json").read_text() == before
+
+
+def test_a_stage_killed_while_it_writes_leaves_nothing_that_passes_for_done(run, config, tmp_path, monkeypatch):
+    shutil.copytree(run.out, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "world.json").unlink()
+    (tmp_path / "encoder" / "tower.pt").unlink()
+
+    def killed(part, *_):
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nano, "_said", killed)
+        patch.setattr(nano.torch, "save", lambda _, part: killed(part))
+        again = nano.NanoRun(config, tmp_path, workers=1)
+        for stage in ("world", "encoder"):
+            with pytest.raises(KeyboardInterrupt):
+                getattr(again, stage)
+    assert not (tmp_path / "world.json").exists()
+    assert not (tmp_path / "encoder" / "tower.pt").exists()
+    made = nano.NanoRun(config, tmp_path, workers=1)
+    assert len(made.world) == config.talk_places
+    for name, value in run.encoder.state_dict().items():
+        assert (made.encoder.state_dict()[name] == value).all()
 
 
 def test_what_ships_is_complete_and_holds_no_training_state(shipped):
