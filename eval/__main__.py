@@ -14,6 +14,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("gaea.eval.run_command", "ask any system any benchmark, and score it"),
     "score": ("gaea.eval.score_command", "score a run again, or the shards of one"),
     "list": ("gaea.eval.run_command", "benchmarks and systems"),
+    "suite": (
+        "gaea.eval.suite_command",
+        "the shipped assistant on Orbit and Travel, in every way, beside every baseline",
+    ),
     "gate": ("gaea.eval.gate_command", "run the small suite, and hold it against the committed results"),
     "reference": ("gaea.eval.reference_command", "recompute the distances of others, and what other conventions do"),
     "orbit": ("gaea.eval.special", "seen, unseen, other cameras, another world, and questions"),

@@ -78,6 +78,11 @@ class EndpointSystem:
         text = self._engine.complete(messages(item), self._sight(item, picture), max_new_tokens=self._most)
         return from_words(item, text)
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        if isinstance(self._engine, EndpointEngine):
+            self._engine.close()
+
     def _sight(self, item: Item, picture: Picture) -> Sight:
         """The picture, packed once for the items that follow each other about it."""
         key = str(item.image)

@@ -80,7 +80,10 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.out or Path("runs/eval") / benchmark.name / file_name(system.name)
     if plan.shard != "1/1" and not options.out:
         folder = folder.with_name(f"{folder.name}-{plan.shard.replace('/', '-of-')}")
-    running.run(benchmark, system, plan, folder, tell=log.info)
+    try:
+        running.run(benchmark, system, plan, folder, tell=log.info)
+    finally:
+        getattr(system, "close", lambda: None)()
     log.info("wrote %s", folder)
     score_folder([folder], seed=options.seed, out=folder)
 

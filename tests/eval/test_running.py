@@ -1,11 +1,13 @@
 """Runs: on the disk as they go, whole after a kill, the same with the same seed, and nothing lost on the way."""
 
 import dataclasses
+import http.server
 import json
 import logging
 import runpy
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -201,3 +203,63 @@ def test_the_command_runs_scores_and_lists(tmp_path, capsys, caplog):
     assert main(["run", "folder", "--root", str(tmp_path), "--system", "fil"]) == 2
     assert "did you mean 'file'" in capsys.readouterr().err
     assert main(["run", "folder", "--root", str(tmp_path), "--set", "x"]) == 2
+
+
+class Fickle(http.server.BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that answers, fails and refuses in turn."""
+
+    asked = 0
+
+    def log_message(self, *_):
+        pass
+
+    def reply(self, status, content):
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        self.reply(200, {"data": [{"id": "fickle"}]})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/chat/completions"):
+            self.reply(404, {})
+            return
+        number = Fickle.asked
+        Fickle.asked += 1
+        assert body["temperature"] == 0
+        assert "image_url" in json.dumps(body["messages"])
+        if number % 4 == 1:
+            self.reply(500, {"error": {"message": "out of memory"}})
+        elif number % 4 == 2:
+            self.reply(200, {"choices": []})
+        else:
+            said = (
+                "I cannot determine where this is." if number % 4 == 3 else '{"candidates": [{"lat": 0.0, "lon": 1.0}]}'
+            )
+            self.reply(200, {"choices": [{"message": {"content": said}}]})
+
+
+def test_a_fickle_endpoint_is_counted_and_named(tmp_path):
+    pytest.importorskip("httpx")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fickle)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        system = EndpointSystem({"url": url, "at_once": "1", "timeout": "60"})
+        made = run(toy(8), system, Plan(), tmp_path)
+        assert f"fickle at {url}" in system.name
+        system.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    told = score(made)
+    assert {name: count for name, count in told["n"].items() if count} == {
+        "attempted": 8, "answered": 2, "refused": 2, "error": 4,
+    }  # fmt: skip
+    assert any("HTTP 500: out of memory" in reason for reason in told["errors"])
+    assert any("sent no text back" in reason for reason in told["errors"])
