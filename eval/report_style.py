@@ -45,7 +45,8 @@ caption{text-align:left;font-weight:650;font-size:15.5px;padding:14px 16px 6px}
 th,td{padding:8px 12px;text-align:right;vertical-align:top;border-top:1px solid var(--line);white-space:nowrap}
 thead th{color:var(--soft);font-weight:600;font-size:12.5px;border-top:0;vertical-align:bottom;white-space:normal}
 th:first-child,td.text,th.text{text-align:left;white-space:normal;overflow-wrap:anywhere}
-th:first-child{padding-left:16px;min-width:132px}tbody th{font-weight:500}
+th:first-child{padding-left:16px;min-width:132px}
+tbody th{font-weight:500;position:sticky;left:0;background:var(--card)}tr.first th{background:var(--mark)}
 tr.first{background:var(--mark)}tr.first th{font-weight:650}
 td small{color:var(--soft);display:block;font-size:12px}
 .range{display:block;width:100%;min-width:74px;max-width:150px;margin-left:auto;height:7px;margin-top:4px;overflow:visible}
@@ -93,7 +94,8 @@ dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 20
 dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 code{font:13px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 footer{margin-top:64px;color:var(--soft);font-size:13.5px;border-top:1px solid var(--line);padding-top:16px}
-@media(max-width:640px){main{padding:18px 14px 40px}.cards dd{font-size:23px}dl.facts{grid-template-columns:1fr}
+@media(max-width:640px){.chart text,.chart text.axis-title{font-size:15px}
+main{padding:18px 14px 40px}.cards dd{font-size:23px}dl.facts{grid-template-columns:1fr}
 dl.facts dd{margin-bottom:6px}}
 @media print{body{background:#fff}.scroll,figure,.cases li,.cards div{break-inside:avoid}}
 """
