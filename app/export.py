@@ -5,6 +5,7 @@ Only answers go in, which are held to their level of disclosure already; nothing
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -18,17 +19,21 @@ from gaea.errors import InputError
 _DECIMALS = 6  # a tenth of a metre, finer than any answer
 
 
-def geojson(answers: Answer | Sequence[Answer]) -> dict[str, Any]:
+def geojson(answers: Answer | Sequence[Answer], *, names: Sequence[str] = ()) -> dict[str, Any]:
     """One or more answers of a conversation as a GeoJSON FeatureCollection (RFC 7946: lon, lat, WGS84).
 
     Every feature says what it is in ``properties.role``: ``region`` (with ``mass`` in percent), ``answer``,
     ``alternative``, ``neighbour`` (with ``kind``), ``fact``, or ``file claim``, the position in the photo's own
     metadata. What several answers share is written once. Regions come first, so that viewers draw points above them.
+    With ``names``, those of the photos, each feature tells in ``properties.photo`` which one it is about.
     """
     found: list[dict[str, Any]] = []
-    for answer in each_answer(answers):
+    for number, answer in enumerate(each_answer(answers)):
         for feature in features(answer):
-            if feature not in found:
+            if number < len(names):
+                feature["properties"]["photo"] = names[number]
+                found.append(feature)
+            elif feature not in found:
                 found.append(feature)
     found.sort(key=lambda feature: feature["properties"]["role"] != "region")
     return {"type": "FeatureCollection", "features": found}
@@ -53,6 +58,11 @@ def parquet(answers: Answer | Sequence[Answer], *, names: Sequence[str] = ()) ->
     from gaea.app import tables
 
     return tables.parquet(_rows(answers, names))
+
+
+def point_only(answer: Answer) -> Answer:
+    """An answer without areas, neighbours, alternatives and claims; for maps of many photos."""
+    return dataclasses.replace(answer, region={}, evidence=(), alternatives=(), file_claim=None)
 
 
 def each_answer(answers: Answer | Sequence[Answer]) -> list[Answer]:

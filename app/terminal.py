@@ -44,6 +44,12 @@ def complain(message: str) -> None:
     sys.stderr.write(f"gaea: {safe(' '.join(message.split()))}\n")
 
 
+def note(message: str, *, quiet: bool) -> None:
+    """Write one line to standard error that is no complaint; nothing where quiet is asked for."""
+    if not quiet:
+        sys.stderr.write(f"{_ERASE if sys.stderr.isatty() else ''}{safe(' '.join(message.split()))}\n")
+
+
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     """A function that shows what is being done, on standard error where that is a terminal; erased at the end."""

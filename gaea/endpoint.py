@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,24 @@ FORGOTTEN = 400
 """What vLLM answers when it is given the name of a picture that it does not have, or no longer."""
 
 
+class Usage:
+    """Tokens that a server counted, in the requests for which it told; may be added to from several threads."""
+
+    def __init__(self) -> None:
+        self.requests = self.prompt_tokens = self.completion_tokens = 0
+        self._lock = threading.Lock()
+
+    def add(self, said: Any) -> None:
+        """Add what stands under ``usage`` in a reply; nothing where it is not as OpenAI writes it."""
+        counts = [said.get(name) if isinstance(said, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+        if not all(isinstance(count, int) for count in counts):
+            return
+        with self._lock:
+            self.requests += 1
+            self.prompt_tokens += counts[0] or 0
+            self.completion_tokens += counts[1] or 0
+
+
 class EndpointEngine:
     """Any OpenAI-compatible server, such as vLLM.
 
@@ -50,6 +69,7 @@ class EndpointEngine:
     Attributes:
         name: Model and URL, without credentials.
         has_geotokens: Whether the server says that its vocabulary has the S2 symbols.
+        used: Tokens that the server has counted so far.
 
     Raises:
         MissingDependencyError: httpx is not installed.
@@ -65,6 +85,7 @@ class EndpointEngine:
         timeout: float = 120,
         system: bool | None = None,
     ) -> None:
+        self.used = Usage()
         self._connection = Connection(url, api_key=api_key, timeout_s=timeout)
         try:
             self._choose(model, system)
@@ -190,6 +211,7 @@ class EndpointEngine:
                     raise
             else:
                 sight.kept["sent"] = True
+                self.used.add(reply.get("usage"))
                 return reply
         raise AssertionError("the last body holds the picture")  # pragma: no cover
 
@@ -197,12 +219,15 @@ class EndpointEngine:
         self, messages: Sequence[Message], sight: Sight, listener: Listener, **options: Any
     ) -> Generator[dict[str, Any]]:
         """The same as a stream of events, which a listener may leave even while the server is silent."""
-        for body in self._bodies(messages, sight, {**options, "stream": True}):
+        for body in self._bodies(
+            messages, sight, {**options, "stream": True, "stream_options": {"include_usage": True}}
+        ):
             events = self._connection.events("chat/completions", body, hang_up=listener.wake_by)
             with contextlib.closing(events):
                 try:
                     for event in events:
                         sight.kept["sent"] = True
+                        self.used.add(event.get("usage"))
                         yield event
                 except NoReplyError as error:
                     if not _forgotten(body, error):
