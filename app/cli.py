@@ -18,6 +18,7 @@ from gaea import __version__
 from gaea.app import terminal
 from gaea.app.conditions import add_arguments as add_conditions
 from gaea.app.conditions import add_disclosure
+from gaea.app.locating import add_arguments as add_locate_arguments
 from gaea.app.serving.arguments import add_arguments as add_serve_arguments
 from gaea.errors import GaeaError, InputError
 from gaea.rag.commands import add_arguments, join_negative
@@ -27,6 +28,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 plus the signal, as shells have it
 
 _COMMANDS = {
     "ask": ("gaea.app.ask", "ask a photo where it is, and whatever else you want to know of the place"),
+    "locate": ("gaea.app.locate", "find the places of many photos, into tables, maps and, reviewed, XMP sidecars"),
     "chat": ("gaea.app.chat", "open a page to drop a photo on and talk about it, with a map beside the words"),
     "serve": ("gaea.app.server", "serve the assistant behind OpenAI's API, for programs and other chat clients"),
     "doctor": ("gaea.app.doctor", "say what is installed, which device and model are used, and what is missing"),
@@ -78,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         for name, (_, purpose) in _COMMANDS.items()
     }
     _add_ask(added["ask"])
+    _add_locate(added["locate"])
     _add_chat(added["chat"])
     _add_serve(added["serve"])
     _add_doctor(added["doctor"])
@@ -114,6 +117,11 @@ def _add_chat(command: argparse.ArgumentParser) -> None:
 
 def _add_serve(command: argparse.ArgumentParser) -> None:
     add_serve_arguments(command)
+    _add_settings(command)
+
+
+def _add_locate(command: argparse.ArgumentParser) -> None:
+    add_locate_arguments(command)
     _add_settings(command)
 
 
