@@ -139,6 +139,17 @@ def test_scores_are_those_of_this_harness(task):
     assert functions.median([4, 1, 2, 3]) == 2.5
 
 
+def test_rows_of_the_hub_are_read_as_its_authors_write_them(task):
+    """The picture beside its path, and questions as conversations."""
+    _, _, functions = task
+    told = [{"from": "human", "value": "<image>\nIs it?"}, {"from": "gpt", "value": "True"}]
+    doc = {"image": "a/b.jpg", "file_name": Image.new("L", (4, 3)), "question_type": "TF", "conversations": told}
+    assert functions.doc_to_visual(doc)[0].mode == "RGB"
+    assert functions.doc_to_visual({"image": "a/b.jpg"}) == []
+    assert (functions.doc_to_text(doc), functions.doc_to_target(doc)) == ("Is it?", "True")
+    assert functions.process_results(doc, ["No."]) == {"true_false": 0.0, "unparsable": 0.0}
+
+
 def test_the_copied_parsers_are_the_parsers(task):
     _, _, functions = task
     options = ("Egypt", "Côte d’Ivoire")
