@@ -54,10 +54,10 @@ def words(answer: Answer) -> str:
     areas = answer.confidence.area_km2
     parts += [f"the {m} % region" + (f" of {areas[m]:,.0f} km²" if m in areas else "") for m in sorted(answer.region)]
     located = chart.located(answer)
-    for kind, told in (("similar", "that look similar"), ("dissimilar", "that look different")):
+    for kind, told in (("similar", "similar"), ("dissimilar", "different")):
         count = sum(item.kind == kind for _, item, _ in located)
         if count:
-            parts.append(f"{count} neighbours {told}")
+            parts.append(f"{count} neighbour{'s that look' if count > 1 else ' that looks'} {told}")
     if answer.file_claim is not None and answer.file_claim.lat is not None:
         parts.append("the place that the file claims")
     return f"A globe showing {', '.join(parts)}." if parts else "A globe, with nothing on it: no place is told."

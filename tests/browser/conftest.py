@@ -32,7 +32,7 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATIENCE_MS = 240_000  # a busy machine is slow, and nothing here is about speed
+PATIENCE_MS = 400_000  # a busy machine is slow, and nothing here is about speed
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def visit(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
     contexts = []
 
     def made(**options: Any) -> Visit:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+        context = chromium.new_context(**{"viewport": {"width": 1180, "height": 760}, "reduced_motion": "reduce", **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)

@@ -92,7 +92,7 @@ def main(port: int) -> None:
 
     chat_session = sys.modules["gaea.app.chat_session"]
     chat_session.Sessions = Watched  # type: ignore[attr-defined]
-    assistant = gaea.load()
+    assistant = gaea.load(store="memory")  # no index to build first
     engine, memory = MeteredEngine(assistant.engine), MeteredMemory(assistant.memory)
     opened = chat_server.bound("127.0.0.1", port)
     app = chat.application(

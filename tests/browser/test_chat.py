@@ -17,6 +17,8 @@ from playwright.sync_api import expect
 
 from gaea.app import sample
 
+pytestmark = pytest.mark.timeout(1800)  # a browser on a busy machine
+
 NILE = (30.9, 31.1)
 CLAIMED = (41.5, 12.5)
 
@@ -304,7 +306,7 @@ def test_the_report_escapes_what_others_wrote(visit: Callable[..., Any], delta: 
 
 
 def test_keys_move_the_map_and_send_questions(visit: Callable[..., Any], delta: Path) -> None:
-    visitor = visit(reduced_motion="reduce")
+    visitor = visit()
     page = visitor.page
     visitor.choose(delta)
     visitor.answered()
