@@ -6,6 +6,7 @@ page shows is in :meth:`Section.to_dict`, which is the JSON report.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from gaea.eval.score_command import SCORES
 from gaea.eval.scoring import score
 from gaea.eval.verdicts import VERDICTS, Verdict, read_verdicts
 
+_PARTS = {"locate": ": places", "ask": ": questions"}
 JUDGED, LEXICALLY = "judged.json", "lexical.json"
 
 
@@ -32,6 +34,7 @@ class Examined:
         judged: Summary of a judge that is a model; {} where there was none.
         lexical: Summary of the lexical judge, kept apart; {} where it was not asked.
         verdicts: All marks.
+        label: What tables call it, where its own name is another run's too.
     """
 
     run: Run
@@ -39,11 +42,12 @@ class Examined:
     judged: Mapping[str, Any] = field(default_factory=dict)
     lexical: Mapping[str, Any] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+    label: str = ""
 
     @property
     def name(self) -> str:
         """What tables call it."""
-        return self.run.header.system
+        return self.label or self.run.header.system
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,18 @@ class Section:
         """Its name."""
         return self.first.run.header.benchmark
 
+    @property
+    def title(self) -> str:
+        """The benchmark, and what of it was asked where that is a part."""
+        part = _PARTS.get(str(self.first.run.header.settings.get("only", "")), "")
+        return f"{self.benchmark[:1].upper()}{self.benchmark[1:]}{part}"
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, JSON-ready."""
         header = self.first.run.header
         return {
             "benchmark": header.benchmark,
+            "title": self.title,
             "version": header.version,
             "data_sha256": header.data_sha256,
             "systems": [
@@ -97,11 +108,12 @@ def sections(folders: Iterable[Path], *, seed: int = 0, compared: bool = True) -
     Raises:
         InputError: There is no run in a folder.
     """
-    held: dict[tuple[str, str, str], list[Examined]] = {}
+    held: dict[tuple[str, ...], list[Examined]] = {}
     for folder in dict.fromkeys(each for given in folders for each in runs_in(given)):
         made = examined(folder, seed=seed)
         header = made.run.header
-        held.setdefault((header.benchmark, header.version, header.data_sha256), []).append(made)
+        part = str(header.settings.get("only", ""))
+        held.setdefault((header.benchmark, header.version, header.data_sha256, part), []).append(made)
     return [_section(each, seed if compared else None) for each in held.values()]
 
 
@@ -136,11 +148,21 @@ def examined(folder: Path, *, seed: int = 0) -> Examined:
 
 
 def _section(found: Sequence[Examined], seed: int | None) -> Section:
-    first, *others = found
-    told: tuple[Mapping[str, Any], ...] = ()
-    if seed is not None:
-        told = tuple(compare(first.run, each.run, (first.verdicts, each.verdicts), seed=seed) for each in others)
-    return Section(tuple(found), told, _published(first.run.header.benchmark))
+    first, *others = found = _told_apart(found)
+    told: list[Mapping[str, Any]] = []
+    for each in others if seed is not None else ():
+        made = compare(first.run, each.run, (first.verdicts, each.verdicts), seed=seed)
+        told.append(made | {"one": first.name, "other": each.name})
+    return Section(tuple(found), tuple(told), _published(first.run.header.benchmark))
+
+
+def _told_apart(found: Sequence[Examined]) -> list[Examined]:
+    """Systems of the same name are called by their folder, too."""
+    names = [each.name for each in found]
+    return [
+        dataclasses.replace(each, label=f"{each.name} ({each.run.folder.name})" if names.count(each.name) > 1 else "")
+        for each in found
+    ]
 
 
 def _published(benchmark: str) -> tuple[Mapping[str, Any], ...]:

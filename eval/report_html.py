@@ -14,12 +14,12 @@ from gaea.eval import charts, error_map, figures, report_cases, report_tables, r
 from gaea.eval.answers import Answers
 from gaea.eval.cases import Picture, groups
 from gaea.eval.figures import Cell, Figure, Table
-from gaea.eval.report_data import Section
+from gaea.eval.report_data import Examined, Section
 from gaea.eval.report_style import document
 
 TEXT_CLASS = ' class="text"'
 MOST_LINES = 8
-"""Systems in a chart; more could not be told apart."""
+"""Systems in a chart; of more, which could not be told apart, half are the first and half the last."""
 
 _TEXT = ("why", "what", "source", "of", "by", "wrong is", "really better", "check", "system", "type")
 """Columns that hold words."""
@@ -35,7 +35,7 @@ def html(sections: Sequence[Section], pictures: Mapping[str, Picture] | None = N
     several = len(sections) > 1
     names = ", ".join(dict.fromkeys(section.benchmark for section in sections))
     contract = sections[0].first.scores["contract"]
-    links = "".join(f'<li><a href="#{_anchor(s)}">{escape(_title(s))}</a></li>' for s in sections)
+    links = "".join(f'<li><a href="#{_anchor(s)}">{escape(s.title)}</a></li>' for s in sections)
     head = [
         '<header class="top"><span class="brand">GAEA</span><span>examination</span></header>',
         f"<h1>{escape(names[:1].upper() + names[1:])}</h1>",
@@ -52,7 +52,7 @@ def html(sections: Sequence[Section], pictures: Mapping[str, Picture] | None = N
 
 def _section(section: Section, picture: Picture | None, *, several: bool) -> str:
     told = [
-        f'<section id="{_anchor(section)}">{f"<h2>{escape(_title(section))}</h2>" if several else ""}',
+        f'<section id="{_anchor(section)}">{f"<h2>{escape(section.title)}</h2>" if several else ""}',
         _identity(section),
         _cards(section),
         *_part("Attempted", [report_tables.asked(section)]),
@@ -176,21 +176,26 @@ def _charts(section: Section) -> str:
     if not named:
         return ""
     first, both = next(iter(named)), charts.error_curve(named) + charts.risk(named, 200.0)
-    return f'<div class="two">{both}</div>{error_map.draw(named[first], first)}'
+    few = f"The charts show {len(named)} of {len(section.examined)} systems: the first and the last."
+    note = f'<p class="note">{few}</p>' if len(section.examined) > MOST_LINES else ""
+    return f'<div class="two">{both}</div>{note}{error_map.draw(named[first], first)}'
 
 
 def _trust(section: Section) -> str:
-    curves = {
-        each.name: each.scores.get("calibration", {}).get("reliability") for each in section.examined[:MOST_LINES]
-    }
+    curves = {each.name: each.scores.get("calibration", {}).get("reliability") for each in _drawn(section)}
     shown = charts.reliability({name: curve for name, curve in curves.items() if curve})
     wide = charts.risk(_answers(section), 2500.0)
     return f'<div class="two">{shown}{wide}</div>' if shown or wide else ""
 
 
+def _drawn(section: Section) -> tuple[Examined, ...]:
+    found = section.examined
+    return found if len(found) <= MOST_LINES else (*found[: MOST_LINES // 2], *found[-MOST_LINES // 2 :])
+
+
 def _answers(section: Section) -> dict[str, Answers]:
     named = {}
-    for each in section.examined[:MOST_LINES]:
+    for each in _drawn(section):
         located = [(item, made) for item, made in each.run.pairs() if item.kind == "locate"]
         if located:
             named[each.name] = Answers.of(located)
@@ -220,10 +225,6 @@ def _others(sections: Sequence[Section]) -> str:
     return escape(", ".join(others)) if others else "nothing else"
 
 
-def _title(section: Section) -> str:
-    return section.benchmark[:1].upper() + section.benchmark[1:]
-
-
 def _anchor(section: Section) -> str:
     header = section.first.run.header
-    return re.sub(r"[^a-z0-9]+", "-", f"{header.benchmark}-{header.data_sha256[:8]}".lower())
+    return re.sub(r"[^a-z0-9]+", "-", f"{section.title}-{header.data_sha256[:8]}".lower())

@@ -24,7 +24,7 @@ def markdown(sections: Sequence[Section]) -> str:
 def _section(section: Section) -> Iterator[str]:
     header = section.first.run.header
     yield (
-        f"## {section.benchmark.capitalize()}\n\nVersion {header.version}; data sha256 `{header.data_sha256[:16]}`; "
+        f"## {section.title}\n\nVersion {header.version}; data sha256 `{header.data_sha256[:16]}`; "
         f"seed {header.seed}; commit `{header.git_commit[:12] or 'unknown'}`."
     )
     yield from _part("Attempted", [report_tables.asked(section)])

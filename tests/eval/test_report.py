@@ -218,6 +218,29 @@ def test_runs_of_other_data_are_another_section(tmp_path, folders):
         runs_in(tmp_path / "nothing")
 
 
+def test_places_and_questions_of_one_benchmark_are_told_apart(tmp_path):
+    parts = []
+    for only in ("locate", "ask"):
+        asked = [item for item in items(8) if item.kind == only]
+        header = RunHeader("toy", "1", "ab" * 32, "mine", {"only": only})
+        with RunWriter(tmp_path / only, header, asked) as writer:
+            for item in asked:
+                writer.append(predicted(item, np.random.default_rng(0), 100.0))
+        parts.append(tmp_path / only)
+    assert [section.title for section in sections(parts)] == ["Toy: places", "Toy: questions"]
+
+
+def test_systems_of_one_name_are_called_by_their_folders(tmp_path):
+    twice = [make_run(tmp_path / name, "mine", seed=seed, count=8) for seed, name in enumerate(("one", "two"))]
+    (section,) = sections(twice)
+    assert [each.name for each in section.examined] == ["mine (one)", "mine (two)"]
+    assert (section.comparisons[0]["one"], section.comparisons[0]["other"]) == ("mine (one)", "mine (two)")
+    many = [make_run(tmp_path / str(n), f"system {n}", seed=n, count=8) for n in range(10)]
+    page = html(sections(many, compared=False))
+    assert "The charts show 8 of 10 systems" in page
+    assert page.count('class="s7"') > 0
+
+
 def test_scores_older_than_predictions_are_made_anew(tmp_path):
     folder = make_run(tmp_path / "a", "mine")
     (folder / "scores.json").write_text('{"n": "old"}')
