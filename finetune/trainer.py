@@ -71,7 +71,7 @@ def arguments(recipe: LoraRecipe, folder: Path, *, device: str, evaluates: bool)
         save_strategy="steps",
         save_steps=recipe.checkpoint_every,
         save_total_limit=2,
-        report_to=["tensorboard"] if find_spec("tensorboard") else [],
+        report_to=[],
         remove_unused_columns=False,
         prediction_loss_only=True,
         dataloader_num_workers=recipe.workers,
@@ -198,6 +198,21 @@ class LoraTrainer(Trainer):
                 + (f"{kept.name} is whole: " if kept else "no checkpoint was kept: ")
                 + "free some space and start the same command again"
             ) from error
+
+
+def boards(folder: Path) -> list[TrainerCallback]:
+    """What writes a run's numbers for ``tensorboard --logdir``; nothing where TensorBoard is not installed.
+
+    Args:
+        folder: For its event files.
+    """
+    if find_spec("tensorboard") is None:
+        return []
+    from transformers.integrations import TensorBoardCallback
+
+    told = TensorBoardCallback()
+    told.logging_dir = str(folder)
+    return [told]
 
 
 class Curve(TrainerCallback):

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ADAPTER_FOLDER = "adapter"
 CHECKPOINTS_FOLDER = "checkpoints"
+BOARD = "tensorboard"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,8 @@ def tune(
     Args:
         settings: What to do.
         rows: Each about one picture.
-        out: Folder of the run: ``adapter``, ``checkpoints``, ``loss.svg``, ``log.jsonl``, ``skipped.jsonl``.
+        out: Folder of the run: ``adapter``, ``checkpoints``, ``loss.svg``, ``log.jsonl``, ``skipped.jsonl``, and
+            ``tensorboard`` where that is installed.
         images: Folder that the rows' paths start from.
         validation: Rows that the loss is also measured on.
         device: Torch device.
@@ -66,7 +68,7 @@ def tune(
     """
     from transformers import PrinterCallback, set_seed
 
-    from gaea.finetune.trainer import Curve, LoraTrainer, arguments, clear_broken, latest
+    from gaea.finetune.trainer import Curve, LoraTrainer, arguments, boards, clear_broken, latest
 
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = out / CHECKPOINTS_FOLDER
@@ -83,7 +85,7 @@ def tune(
         train_dataset=data,
         eval_dataset=held_out if validation else None,
         data_collator=Collator(_padding(student.processor.tokenizer)),
-        callbacks=[Curve(out, f"{settings.method} of {Path(settings.model).name}"), *callbacks],
+        callbacks=[Curve(out, f"{settings.method} of {Path(settings.model).name}"), *boards(out / BOARD), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # nothing is printed here; the log says it all
     main = trainer.is_world_process_zero()

@@ -150,6 +150,9 @@ def test_a_run_leaves_curve_card_and_settings(whole: Whole) -> None:
     curves = drawn.findall("{http://www.w3.org/2000/svg}polyline")
     assert [len(curve.attrib["points"].split()) for curve in curves] == [6, 2]
 
+    assert board(whole.out / "tensorboard", "train/loss") == pytest.approx(told)
+    assert sorted(board(whole.out / "tensorboard", "eval/loss")) == [3, 6]
+
     kept = {found.name for found in (whole.out / "checkpoints").iterdir()}
     assert kept == {"checkpoint-4", "checkpoint-6"}
     for checkpoint in (whole.out / "checkpoints").iterdir():
@@ -163,6 +166,14 @@ def test_a_run_leaves_curve_card_and_settings(whole: Whole) -> None:
     settings = json.loads((whole.run.adapter / "recipe.json").read_text())
     assert settings == json.loads((whole.out / "recipe.json").read_text())
     assert recipe.build(LoraRecipe, settings, where="recipe.json") == whole.settings
+
+
+def board(folder: Path, name: str) -> dict[int, float]:
+    """What TensorBoard would show, by step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = EventAccumulator(str(folder)).Reload()
+    return {event.step: event.value for event in told.Scalars(name)}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
