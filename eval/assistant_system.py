@@ -1,7 +1,8 @@
 """The assistant in this process as a system under examination, with or without retrieval, and with each decoding.
 
 Asked for a place, it gives the point that it would give if asked to guess; that it would rather not say is noted as
-*abstained* beside it. Regions are those that its calibration promises to hold 50 and 90 %.
+*abstained* beside it. Regions are those that its calibration promises to hold 50 and 90 %. Points and regions are those
+before any limit of disclosure; words have passed it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gaea.errors import InputError
 from gaea.eval.records import MASSES, Item, Prediction
 from gaea.eval.strategies import SELECTIONS, select, strategies
 from gaea.eval.system import Picture
+from gaea.locate.neighbours import NeighbourLocator
 from gaea.photo import Photo
 from gaea.rag.files import file_sha256
 from gaea.rag.memory import GalleryMemory
@@ -85,8 +87,11 @@ class AssistantSystem:
     def predict(self, item: Item, picture: Picture) -> Prediction:
         """The point, regions and words about one item."""
         chat, decoded = self._chat(item, picture)
-        belief, trust = chat.pooled, self._assistant.calibration
-        guessed = find(belief, chat.neighbours, chat.photo, trust, provenance={}, guess=True).answer
+        trust, finding = self._assistant.calibration, chat.finding
+        belief, guessed = chat.belief, finding.answer
+        if finding.abstained:
+            belief = chat.pooled
+            guessed = find(belief, chat.neighbours, chat.photo, trust, provenance={}, guess=True).answer
         point = (guessed.point.lat, guessed.point.lon) if guessed.point else None
         if self._selection != POOLED and decoded is not None:
             point = select(decoded, losses=("median", "geoscore", "hit")).points[self._selection]
@@ -98,7 +103,7 @@ class AssistantSystem:
         place = guessed.place
         return Prediction(
             item.id,
-            "abstained" if chat.finding.abstained and item.kind == "locate" else "answered",
+            "abstained" if finding.abstained and item.kind == "locate" else "answered",
             text,
             lat=None if point is None else float(point[0]),
             lon=None if point is None else float(point[1]),
@@ -128,8 +133,11 @@ class AssistantSystem:
             engine = self._assistant.engine
             asked = prompts.locate(prompts.neighbour_tokens(chat.neighbours.similar))
             held = self._search(engine.scorer(asked, engine.see(chat.photo.image())))
-            others = {name: each for name, each in chat.beliefs.items() if name != "tokens"}
-            chat.beliefs = {**others, "tokens": held.belief()}  # type: ignore[misc] # a cached property, set
+            beliefs = {"tokens": held.belief()}
+            if chat.neighbours.similar:
+                locator = NeighbourLocator(self._assistant.calibration.neighbours)
+                beliefs["neighbours"] = locator.belief(*chat.neighbours.arrays())
+            chat.beliefs = beliefs  # type: ignore[misc] # a cached property, set before it is asked for
             chat.examined = held  # type: ignore[attr-defined] # kept with the conversation it belongs to
         return held
 
