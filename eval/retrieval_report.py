@@ -161,7 +161,9 @@ def _told(world: dict[str, Any]) -> str:
 
 def _claims(worlds: dict[str, Any]) -> str:
     """Each claim with what the paired intervals say of it; nothing is claimed from an interval that holds zero."""
-    lines = ["| claim | pictures | answer | against | GeoScore | here |", "|---" * 6 + "|"]
+    lines = ["Said plainly, from the table below:", "", *_plainly(worlds), ""]
+    start = len(lines) + 2
+    lines += ["| claim | pictures | answer | against | GeoScore | here |", "|---" * 6 + "|"]
     traps = []
     for name, world in worlds.items():
         for claim, answer, base, difference in _compared(world):
@@ -173,9 +175,24 @@ def _claims(worlds: dict[str, Any]) -> str:
                 f"- {name}: {first['distinct']} distinct farthest rows over {first['told']} queries ({share:.0f} %), "
                 f"the most common is the farthest of {first['most common told to']}."
             )
-    count = len(lines) - 2
+    count = len(lines) - start
     lines += ["", f"Of {count} comparisons at 95 %, about {count / 20:.0f} would exclude zero by chance alone.", ""]
     return "\n".join([*lines, "The known trap, that the farthest rows are the same for every query:", "", *traps])
+
+
+def _plainly(worlds: dict[str, Any]) -> Iterator[str]:
+    """One line for each claim: what the figures say of it, and of which pictures."""
+    said: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for name, world in worlds.items():
+        for claim, answer, base, difference in _compared(world):
+            verdict = _verdict(difference, world["places"])
+            said.setdefault((claim, answer, base), {}).setdefault(verdict, []).append(name)
+    for (claim, answer, base), verdicts in said.items():
+        if len(worlds) > 1 and len(verdicts) == 1 and sum(map(len, verdicts.values())) == len(worlds):
+            told = f"{next(iter(verdicts))}, on all {len(worlds)} sets of pictures"
+        else:
+            told = "; ".join(f"{verdict} ({' and '.join(names)})" for verdict, names in verdicts.items())
+        yield f"- *{claim}*: {answer} against {base}: {told}."
 
 
 def _compared(world: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any]]]:

@@ -315,6 +315,15 @@ class TestExam:
         claims = page.split("claims hold here")[1]
         assert "too few places to tell (2)" in claims
         assert "holds here" not in claims
+        plain = [line for line in claims.splitlines() if line.startswith("- *")]
+        assert any(
+            line == "- *retrieval helps (all three papers)*: full answer against k = 0: "
+            "too few places to tell (2) (ground)."
+            for line in plain
+        )
+        assert len(plain) == claims.count("\n| ") - 1, (
+            "as many lines as comparisons, where there is one set of pictures"
+        )
         columns = {line.count("|") for line in page.split("Protocol:")[1].splitlines() if line.startswith("|")}
         assert len(columns) == 1, "rows have as many cells as the head"
 
