@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from gaea.errors import InputError, ModelError
-from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, Encoder, OpenClipEncoder, folder_fingerprint
+from gaea.rag.encoder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Encoder,
+    OpenClipEncoder,
+    TwoStepEncoder,
+    folder_fingerprint,
+)
 
 CONFIG = {
     "model_cfg": {
@@ -75,6 +82,16 @@ def test_batches_do_not_change_rows(folder, encoder):
     pictures = make_pictures(7)
     small = OpenClipEncoder(folder, batch_size=2)
     np.testing.assert_allclose(small.encode(pictures), encoder.encode(pictures), atol=1e-5)
+
+
+def test_two_steps_are_one(folder, encoder):
+    """The first step may be done elsewhere, picture by picture, as threads do that decode ahead."""
+    pictures = make_pictures(7)
+    small = OpenClipEncoder(folder, batch_size=3)
+    assert isinstance(small, TwoStepEncoder)
+    ready = [small.preprocess(picture) for picture in pictures]
+    np.testing.assert_array_equal(small.encode_preprocessed(ready), small.encode(pictures))
+    assert small.encode_preprocessed([]).shape == (0, 32)
 
 
 def test_any_size_and_shape_of_picture(encoder):

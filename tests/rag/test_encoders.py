@@ -267,6 +267,30 @@ def test_every_refusal_is_a_gaea_error():
     assert issubclass(ModelError, GaeaError)
 
 
+@pytest.mark.parametrize("model", ["ViT-S-32-of-the-tests", "SigLIP-S-16-of-the-tests"])
+def test_an_index_is_built_and_asked_with_a_file_of_weights(model, tmp_path, capsys):
+    from gaea.rag.__main__ import main
+
+    file, pictures = tmp_path / "weights.safetensors", tmp_path / "pictures"
+    save_random(model, file)
+    pictures.mkdir()
+    for number, photo in enumerate(photos()):
+        photo.save(pictures / f"{number}.png")
+    places = "".join(f"{number}.png,{40 + number}.0,{7 + number}.0\n" for number in range(3))
+    (pictures / "metadata.csv").write_text("file_name,lat,lon\n" + places)
+    index = ["--encoder", f"{model}@{file}", "--licence", "public domain"]
+    assert main(["build", str(tmp_path / "index"), str(pictures), *index]) == 0
+    capsys.readouterr()
+    # The index knows its encoder: none is named, and the picture itself comes first.
+    assert main(["query", str(tmp_path / "index"), str(pictures / "1.png"), "-k", "1", "--store", "memory"]) == 0
+    told = capsys.readouterr().out
+    assert "41.0" in told
+    assert "42.0" not in told
+    save_random(model, file, seed=1)
+    assert main(["query", str(tmp_path / "index"), str(pictures / "1.png"), "--store", "memory"]) == 2
+    assert "weights" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "dim"), [("ViT-B-32", 512), ("ViT-B-16-SigLIP", 768), ("ViT-L-14", 768)])
 def test_full_size_models_with_random_weights(model, dim, tmp_path):
