@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from gaea.errors import InputError, MissingDependencyError
@@ -61,7 +62,8 @@ def _start(ray: Any, address: str | None, folder: str | None) -> None:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         if address:
-            ray.init(address=address, **quiet)
+            with _on_loopback(ray) if _loopback_only(ray, address) else nullcontext():
+                ray.init(address=address, **quiet)
             return
         with _on_loopback(ray):
             ray.init(
@@ -74,6 +76,18 @@ def _start(ray: Any, address: str | None, folder: str | None) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no Ray answers at {address or 'this machine'}: {reason}") from error
+
+
+def _loopback_only(ray: Any, address: str) -> bool:
+    """Whether a cluster listens on the loopback address and on no other, where Ray would then look for it in vain."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdigit():
+        return False
+    try:
+        with socket.create_connection((ray.util.get_node_ip_address(), int(port)), timeout=5):
+            return False
+    except OSError:
+        return True
 
 
 @contextmanager
