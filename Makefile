@@ -10,10 +10,10 @@ DEV := $(VENV)/.stamp-dev
 BENCHMARKS := $(sort $(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint arrows bench eval
+.PHONY: help demo test lint arrows bench eval screenshots
 
 help: ## what can be made
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(APP) ## three questions about a picture of the Earth from orbit; PLACE="lat,lon" or PHOTO=file chooses another
 	@$(BIN)/gaea demo $(if $(PHOTO),--photo="$(PHOTO)",$(if $(PLACE),--place="$(PLACE)"))
@@ -38,6 +38,9 @@ eval: $(DEV) ## the small suite, against docs/results/gate.json; ARGS=--update m
 
 bench: $(DEV) ## speed, each beside a public peer on the same work
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+screenshots: $(DEV) ## pictures of the chat page for the documents; needs Chromium
+	@$(BIN)/python docs/screenshots.py
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "GAEA needs Python 3.11 or newer, and none was found: install one, or name it with PYTHON=/path/to/python3"; exit 1; }

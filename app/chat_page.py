@@ -113,12 +113,12 @@ class Page:
         for event, handler in ((self.photo.photo, turns.photo), (self.photo.example, turns.example)):
             event(handler, None, shown, **quiet).then(turns.first, [self.question, *wishes], shown, **slow)
         self.photo.forget(turns.forget, None, shown, **quiet)
-        self.question.submit(turns.ask, [self.question, *wishes], shown, **slow)
-        for button in self.follow_ups:
-            button.click(turns.ask, [button, *wishes], shown, **slow)
-        self.guess.click(turns.guess, wishes, shown, **slow)
-        self.again.click(turns.again, wishes, shown, **slow)
-        self.area_only.input(turns.again, wishes, shown, **slow)
+        asked = [(self.question.submit, turns.ask, [self.question]), (self.guess.click, turns.guess, [])]
+        asked += [(button.click, turns.ask, [button]) for button in self.follow_ups]
+        asked += [(self.again.click, turns.again, []), (self.area_only.input, turns.again, [])]
+        for event, handler, first in asked:
+            event(None, None, self.status, js=chat_parts.WAITING, **quiet)  # at once, whoever else is asking
+            event(handler, [*first, *wishes], shown, **slow)
         self.question.stop(turns.stop, None, None, queue=False, **quiet)
         self.countries.change(_regions_of, [self.countries, self.regions], self.regions, **quiet)
         self.use_map.click(None, None, self.box, js="() => gaea.mapBounds()", api_visibility="private")

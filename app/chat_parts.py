@@ -39,6 +39,8 @@ HEADER = (
 )
 HEADER_SCRIPT = "gaea.lights(); element.querySelector('.lights').addEventListener('click', gaea.turnLights);"
 
+WAITING = "() => '<span class=\"busy\">Waiting for the model</span>'"
+
 PHOTO_SCRIPT = "gaea.photo(element, props, trigger, watch); // it triggers 'photo', 'example' and 'forget'"
 GLOBE_SCRIPT = "gaea.globe(element, props, watch);"
 

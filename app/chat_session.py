@@ -18,6 +18,7 @@ from gaea.app import export, tables
 from gaea.app.kml import kml
 from gaea.app.map import html
 from gaea.assistant import Assistant, Chat
+from gaea.disclosure import Level
 from gaea.errors import InputError
 from gaea.narrowing import Narrowing
 from gaea.photo import Photo
@@ -54,12 +55,18 @@ class Session:
     def begin(self, photo: Photo | None) -> None:
         """Start over with another photo, or with none; what still runs is stopped."""
         self.stop.set()
+        self.ready()
         self.photo, self.chat, self.answers, self.messages = photo, None, [], []
 
+    def ready(self) -> None:
+        """Forget that somebody wanted to stop; before a question is taken up."""
+        self.stop = threading.Event()
+
     @property
-    def answer(self) -> Answer | None:
-        """The last answer."""
-        return self.answers[-1] if self.answers else None
+    def told(self) -> list[Answer]:
+        """The answers that may be taken away: those at least as coarse as what was last asked for."""
+        least = Level.of(self.wishes.level or Level.PRECISE).rank
+        return [answer for answer in self.answers if Level.of(answer.disclosure).rank >= least]
 
     def ask(
         self, assistant: Assistant, question: str, wishes: Wishes, *, guess: bool = False
@@ -75,8 +82,7 @@ class Session:
         """
         if self.photo is None:
             raise InputError("there is no photo yet: drop one first")
-        photo, stop = self.photo, threading.Event()
-        self.stop = stop
+        photo, stop = self.photo, self.stop
         if self.chat is None or wishes != self.wishes:
             turns = self.chat.turns if self.chat else []
             self.chat = assistant.open(photo, narrow=wishes.narrow, disclosure=wishes.level)
@@ -130,22 +136,22 @@ class Sessions:
 
 
 def _geojson(session: Session) -> str:
-    return json.dumps(export.geojson(session.answers), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(export.geojson(session.told), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def _page(session: Session) -> str:
-    return html(session.answers, session.photo)
+    return html(session.told, session.photo)
 
 
 def _csv(session: Session) -> str:
     name = session.photo.name if session.photo else ""
-    return tables.csv_rows(tables.row(answer, photo=name) for answer in session.answers)
+    return tables.csv_rows(tables.row(answer, photo=name) for answer in session.told)
 
 
 WRITERS: dict[str, tuple[str, Callable[[Session], str]]] = {
     "html": ("text/html; charset=utf-8", _page),
     "geojson": ("application/geo+json", _geojson),
-    "kml": ("application/vnd.google-earth.kml+xml", lambda session: kml(session.answers)),
+    "kml": ("application/vnd.google-earth.kml+xml", lambda session: kml(session.told)),
     "csv": ("text/csv; charset=utf-8", _csv),
 }
 """What a conversation can be downloaded as: media type and writer, by the file's ending."""
@@ -153,7 +159,7 @@ WRITERS: dict[str, tuple[str, Callable[[Session], str]]] = {
 
 def written(session: Session, ending: str) -> tuple[str, str] | None:
     """The session's conversation as a file: media type and text; None where there is nothing to write."""
-    if not session.answers or ending not in WRITERS:
+    if not session.told or ending not in WRITERS:
         return None
     media_type, write = WRITERS[ending]
     return media_type, write(session)

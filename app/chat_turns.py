@@ -41,6 +41,7 @@ AREA_ONLY = Level.REGION
 FIRST_QUESTION = "Where is this?"
 _PENDING = "…"
 _NAME_SHOWN = 80
+_READY = gr.update(submit_btn=True, stop_btn=False)
 
 
 class Turns:
@@ -78,12 +79,16 @@ class Turns:
         """Ask a question."""
         if question.strip():
             yield from self._answered(self._session(request), question, wishes)
+        else:
+            yield _changes(status="")
 
     def again(self, request: gr.Request, *wishes: Any) -> Iterator[list[Any]]:
         """Ask where it is once more, because what was set beside the question has changed."""
         session = self._session(request)
         if session.answers:
             yield from self._answered(session, FIRST_QUESTION, wishes)
+        else:
+            yield _changes(status="")
 
     def guess(self, request: gr.Request, *wishes: Any) -> Iterator[list[Any]]:
         """Ask again, for the most probable place whatever the doubt."""
@@ -119,6 +124,7 @@ class Turns:
         self, session: Session, question: str, wishes: tuple[Any, ...], *, guess: bool = False
     ) -> Iterator[list[Any]]:
         asking = session.photo
+        session.ready()
         yield _changes(
             chatbot=[*to_messages(session), _message("user", question), _message("assistant", _PENDING)],
             status=_line("Looking" if not session.answers else "Thinking", busy=True),
@@ -138,7 +144,12 @@ class Turns:
         except GaeaError as error:
             del session.messages[before:]
             yield _changes(chatbot=_conversation(session), status=_line(str(error), fault=True))
-        yield _changes(question=gr.update(submit_btn=True, stop_btn=False))
+        except Exception:
+            del session.messages[before:]
+            fault = _line("Something broke inside; the log of gaea chat tells what. Ask again.", fault=True)
+            yield _changes(chatbot=_conversation(session), status=fault, question=_READY)
+            raise
+        yield _changes(question=_READY)
 
     def _found(self, session: Session, answer: Answer) -> dict[str, Any]:
         return {
@@ -165,7 +176,7 @@ def _fresh(photo: Photo | None, *, fault: str = "") -> list[Any]:
         status="",
         chips=gr.update(visible=False),
         guess=gr.update(visible=False),
-        question=gr.update(submit_btn=True, stop_btn=False),
+        question=_READY,
         verdict=chat_view.verdict(None),
         globe=scene(None),
         legend="",

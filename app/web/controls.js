@@ -68,6 +68,11 @@
     for (const [name, act] of Object.entries(buttons)) {
       box.querySelector(`[data-act="${name}"]`).addEventListener('click', act);
     }
+    box.addEventListener('gaea-mark', event => {
+      for (const card of document.querySelectorAll('.gallery .card')) {
+        card.classList.toggle('lit', card.dataset.number === String(event.detail));
+      }
+    });
     const show = () => { if (props.value) globe.show(JSON.parse(props.value)); };
     watch('value', show);
     show();

@@ -259,6 +259,17 @@ def test_one_chat_serves_a_conversation_until_the_wishes_change(photo: Photo) ->
     assert len(session.answers) == 3
 
 
+def test_downloads_hold_no_answer_finer_than_what_was_last_asked_for(photo: Photo) -> None:
+    session = Session()
+    session.begin(photo)
+    session.answers += [answer(), limit(answer(text="in Italy"), "region")]
+    assert len(session.told) == 2
+    session.wishes = Wishes(level="region")
+    assert [each.disclosure for each in session.told] == ["region"]
+    session.wishes = Wishes(level="country")
+    assert chat_session.written(session, "csv") is None
+
+
 def test_without_a_photo_nothing_is_asked() -> None:
     with pytest.raises(InputError, match="drop one first"):
         list(Session().ask(Opener(), "Where?", Wishes()))  # type: ignore[arg-type]

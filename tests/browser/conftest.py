@@ -125,7 +125,8 @@ def visit(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
     contexts = []
 
     def made(**options: Any) -> Visit:
-        context = chromium.new_context(**{"viewport": {"width": 1180, "height": 760}, "reduced_motion": "reduce", **options})
+        usual = {"viewport": {"width": 1180, "height": 760}, "reduced_motion": "reduce"}
+        context = chromium.new_context(**{**usual, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)

@@ -113,7 +113,7 @@ def test_a_photo_is_answered_beside_a_map(visit: Callable[..., Any], delta: Path
     assert cards.count() == pins["similar"] + pins["dissimilar"]
     assert " km away" in cards.first.inner_text()
     assert "NASA Earth Observatory" in cards.first.inner_text()
-    assert "Box Brownie" in page.locator(".claim").inner_text()
+    assert "Box Brownie" in page.locator("section.claim").inner_text()
     outward = page.locator(".pill.out")
     assert [link.inner_text() for link in outward.all()] == ["OpenStreetMap", "Satellite", "Street View"]
     assert visitor.strangers() == []
@@ -273,7 +273,7 @@ def test_what_others_wrote_is_shown_and_never_run(visit: Callable[..., Any], tmp
     visitor.answered(2)
     for part, text in {
         "#photo .name": "<img src=x",
-        ".claim": "<img src=x onerror=",
+        "section.claim": "<img src=x onerror=",
         ".gallery .card h3 >> nth=0": "<img src=x onerror=",
         ".gallery .credit >> nth=0": "<script>",
         "#chatbot [data-testid=user] >> nth=1": "<b>this</b>",

@@ -1,0 +1,97 @@
+"""Pictures of the chat page for the documents: ``make screenshots``, or ``python docs/screenshots.py``.
+
+Starts the page on the shipped model, opens it in Chromium (``$CHROMIUM``, or the one on the PATH), asks of the first
+example, and writes ``docs/images/chat*.png``, each with as few colours as keep it below 300 kB.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+IMAGES = Path(__file__).parent / "images"
+LARGEST_BYTES = 300_000
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+PATIENCE_MS = 600_000
+DESK = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
+SHOTS: dict[str, dict[str, Any]] = {
+    "chat-first": {**DESK, "color_scheme": "light"},
+    "chat": {**DESK, "color_scheme": "light"},
+    "chat-dark": {**DESK, "color_scheme": "dark"},
+    "chat-mobile": {**PHONE, "color_scheme": "light"},
+}
+FOLLOW_UP = "What country, climate and neighbours?"
+
+
+def main() -> int:
+    """Take every picture."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import uvicorn
+    from playwright.sync_api import sync_playwright
+
+    import gaea
+    from gaea.app import chat, chat_server
+
+    opened = chat_server.bound("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{opened.getsockname()[1]}"
+    app = chat.application(gaea.load(store="memory"), hosts=chat_server.hosts_of("127.0.0.1"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    running = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+    running.start()
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        for name, options in SHOTS.items():
+            picture = shot(browser, url, options, answered=name != "chat-first")
+            size = write(picture, IMAGES / f"{name}.png")
+            sys.stdout.write(f"{name}.png: {picture.width} × {picture.height}, {size / 1000:.0f} kB\n")
+        browser.close()
+    server.should_exit = True
+    running.join(timeout=10)
+    return 0
+
+
+def shot(browser: Any, url: str, options: dict[str, Any], *, answered: bool) -> Image.Image:
+    """One visit: the page as it comes, or with an example answered and a follow-up asked."""
+    context = browser.new_context(**options, reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(url)
+    page.locator(".globe.ready").wait_for()
+    if answered:
+        page.locator(".example").first.click()
+        page.locator("#status .done").wait_for()
+        if "has_touch" not in options:
+            page.get_by_role("button", name=FOLLOW_UP).click()
+            page.get_by_text("encoded before").wait_for()
+    page.evaluate("document.fonts.ready")
+    page.wait_for_timeout(1500)
+    picture = Image.open(io.BytesIO(page.screenshot(full_page="has_touch" in options))).convert("RGB")
+    context.close()
+    # Of the long page of a phone, as much as three screens hold.
+    return picture.crop((0, 0, picture.width, min(picture.height, 3 * 844)))
+
+
+def write(picture: Image.Image, path: Path) -> int:
+    """Write a picture as PNG, with fewer colours and pixels until it is small enough; its size in bytes."""
+    for width, colours in ((picture.width, 256), (1200, 256), (1200, 128), (1000, 128), (900, 96)):
+        smaller = picture.copy()
+        smaller.thumbnail((min(width, picture.width), 10_000), Image.Resampling.LANCZOS)
+        packed = io.BytesIO()
+        smaller.quantize(colours, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        if packed.tell() <= LARGEST_BYTES:
+            break
+    path.write_bytes(packed.getvalue())
+    return packed.tell()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
