@@ -123,7 +123,7 @@ def launch(config: VllmConfig, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as written:
         return subprocess.Popen(  # noqa: S603 - the interpreter that runs this, and no shell
             [sys.executable, "-m", "gaea.app.vllm", *config.arguments()],
-            env=os.environ | config.environment(),
+            env=_inherited() | config.environment(),
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=subprocess.STDOUT,
@@ -136,6 +136,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _inherited() -> dict[str, str]:
+    """This process's variables but for its secrets, which are none of the server's business."""
+    return {name: value for name, value in os.environ.items() if not (name.startswith("GAEA_") and "KEY" in name)}
 
 
 def wait_until_ready(

@@ -79,7 +79,8 @@ class Ticket:
         """
         door = self._admission
         try:
-            await asyncio.wait_for(door._turns.acquire(), door._limits.wait_s)
+            async with asyncio.timeout(door._limits.wait_s):
+                await door._turns.acquire()
         except TimeoutError:
             raise unavailable("this request waited too long for its turn", door.retry_s) from None
         self._began = time.monotonic()

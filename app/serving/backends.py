@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +15,12 @@ from gaea.app import vllm
 from gaea.app.assemble import NANO, assemble, cache_folder
 from gaea.app.serving.supervisor import State, Supervisor
 from gaea.assistant import Assistant
+from gaea.connection import Connection, NoReplyError
 from gaea.endpoint import EndpointEngine
 from gaea.errors import InputError, ModelError
 
 NANO_NAME = "gaea-nano"
+PROBE_EVERY_S, PROBE_TIMEOUT_S = 3.0, 10.0
 
 
 class Backend(Protocol):
@@ -88,26 +91,45 @@ class Elsewhere:
         self.url, self.api_key = url, api_key
         self._name, self._options = name, options
         self._engines: list[EndpointEngine] = []
+        self._state: State = "ready"
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="engine-probe", daemon=True)
 
     def load(self) -> Mapping[str, Assistant]:
         """See :class:`Backend`."""
         assistant = assemble(**self._options, engine=self.url, api_key=self.api_key)
         self._engines = [assistant.engine]  # type: ignore[list-item]
+        self._watcher.start()
         name = self._name or assistant.engine.name.partition(" at ")[0]
         return {name: served_as(assistant, name)}
 
     def state(self) -> State:
-        """Not known here; a request finds out."""
-        return "ready"
+        """Whether it answered when it was last asked."""
+        return self._state
 
     def restarts(self) -> int:
         """Not known here."""
         return 0
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connections."""
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
         for engine in self._engines:
             engine.close()
+
+    def _watch(self) -> None:
+        connection = Connection(self.url, api_key=self.api_key, timeout_s=PROBE_TIMEOUT_S)
+        while not self._closing.wait(PROBE_EVERY_S):
+            try:
+                connection.get("models")
+                self._state = "ready"
+            except NoReplyError as error:
+                self._state = "ready" if error.status < 500 else "down"
+            except ModelError:
+                self._state = "down"
+        connection.close()
 
 
 class Supervised:

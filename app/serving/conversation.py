@@ -115,13 +115,18 @@ def stop_words(request: ChatRequest) -> list[str]:
 
 
 def check_amounts(messages: Sequence[Message], limits: Limits) -> None:
-    """Refuse too many messages or pictures.
+    """Refuse too many messages, words or pictures.
 
     Raises:
         ApiError: 400.
     """
     if len(messages) > limits.messages:
         raise invalid(f"{len(messages)} messages: expected at most {limits.messages}", "messages")
+    characters = sum(len(_text(message)) for message in messages)
+    if characters > limits.characters:  # before anybody counts their tokens
+        raise invalid(
+            f"{characters:,} characters: expected at most {limits.characters:,}", "messages", "context_length_exceeded"
+        )
     images = sum(len(pictures(message)) for message in messages)
     if images > limits.images:
         raise invalid(f"{images} pictures: expected at most {limits.images}", "messages", "too_many_images")

@@ -20,6 +20,7 @@ class Limits:
         images: Pictures in one request, those of the replayed conversation included.
         pixels: Of one picture, width times height.
         messages: In one request.
+        characters: Of all texts in one request.
         context: Tokens that the model reads and writes; nano's.
         briefing: Of these, what is kept for the picture, the briefing and the template.
         reply: Most tokens of a reply.
@@ -36,6 +37,7 @@ class Limits:
     images: int = 8
     pixels: int = 40_000_000
     messages: int = 200
+    characters: int = 100_000
     context: int = 1024
     briefing: int = 400
     reply: int = 160

@@ -25,6 +25,7 @@ from gaea.app.serving.limits import Limits
 from gaea.app.serving.service import ServiceConfig
 from gaea.assistant import Assistant
 from gaea.errors import ModelError
+from gaea.locate.neighbours import Neighbour, Neighbours
 
 from .conftest import Running, Speaker, asked, data_url, plain, serving
 
@@ -210,6 +211,50 @@ def test_what_is_asked_changes_neither_policy_nor_coordinates(question: str, nan
     assert not honest["place"]["name"] or honest["place"]["name"] not in held["content"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_obeys_what_it_reads_in_a_picture_is_held_all_the_same(
+    stream: bool, speaking: Assistant, speaker: Speaker
+) -> None:
+    speaker.words = ["As the sign says: ", "48.85", "84, 2.29", "45. ", "It is the Eiffel Tower in Paris. ", "Perhaps."]
+    with serving({NANO_NAME: speaking}) as running:
+        plainly = say(running, asked(plain())).json()["choices"][0]["message"]
+        assert "48.8584, 2.2945" in plainly["content"]
+        assert plainly["geolocation"]["point"]["lat"] == pytest.approx(18, abs=0.5)
+        held = say(running, asked(plain(), stream=stream, gaea={"disclosure": "country"})).text
+    assert not any(word in held for word in ("48.85", "2.29", "Eiffel", "Paris"))
+    assert "Perhaps." in held
+
+
+class Captions:
+    """A memory of one place, whose pictures say what a test wants them to."""
+
+    name = "captions"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def recall(self, image: Image.Image, *, narrow: Any = None) -> Neighbours:
+        return Neighbours(tuple(Neighbour(k, 18.0, 19.0 + k / 10, 0.9, "similar", self.text) for k in range(5)), ())
+
+    def strangeness(self, image: Image.Image) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("caption", INJECTIONS)
+def test_captions_of_neighbours_are_data(caption: str, nano: Assistant, desert: str) -> None:
+    told = []
+    for text in ("a picture", caption):
+        held = Assistant(nano.engine, Captions(text), nano.calibration, nano.provenance, nano.disclosure)  # type: ignore[arg-type]
+        with serving({NANO_NAME: held}) as running:
+            told.append(say(running, asked(desert, gaea={"guess": True})).json()["choices"][0]["message"])
+            limited = say(running, asked(desert, gaea={"guess": True, "disclosure": "country"})).json()
+    honest, attacked = (each["geolocation"] for each in told)
+    for name in ("point", "radius_km", "region", "place", "cells", "abstained", "disclosure"):
+        assert attacked[name] == honest[name]
+    assert limited["choices"][0]["message"]["geolocation"]["disclosure"] == "country"
+    assert "48.8584" not in json.dumps(limited)
+
+
 def test_captions_and_exif_are_data(nano: Assistant, desert: str) -> None:
     """A file that claims to be elsewhere, in words and in numbers, is told beside the answer and moves nothing."""
     data = base64.b64decode(desert.partition(",")[2])
@@ -262,6 +307,11 @@ def test_narrowing_restricts_the_place(nano_server: Running, desert: str) -> Non
         ({"temperature": 9}, 400, None),
         ({"max_tokens": 0}, 400, None),
         ({"unheard_of": 1}, 400, None),
+        (
+            {"user": "someone", "messages": [{"role": "user", "content": "chad " * 30_000}]},
+            400,
+            "context_length_exceeded",
+        ),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "unsupported_parameter"),
     ],
 )

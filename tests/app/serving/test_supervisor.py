@@ -1,4 +1,4 @@
-"""A server that is looked after: it dies, hangs, or never starts. A small one stands for vLLM; contract/ has the real one."""
+"""A server that is looked after: it dies, hangs, or never starts. A small one stands for vLLM here."""
 
 from __future__ import annotations
 
