@@ -56,7 +56,8 @@ def limit(answer: Answer, level: Level | str) -> Answer:
             information_bits=_bits(answer.confidence.information_bits, region),
             area_km2={mass: each.area_km2 for mass, each in region.items()},
         ),
-        alternatives=tuple(_alternative(other) for other in answer.alternatives),
+        # Of a place that is known to within the level, other countries would tell only how near the border is.
+        alternatives=tuple(_alternative(other) for other in answer.alternatives) if wide else (),
         file_claim=_claim(answer.file_claim, level),
         disclosure=str(level),
     )
@@ -143,7 +144,7 @@ def _alternative(other: Alternative) -> Alternative:
         other.place, name=None, distance_km=None, region=None, population=None, sources=()
     )
     label = other.label if place is None else place.country or place.continent or "elsewhere"
-    return Alternative(label, other.probability, None, place)
+    return Alternative(label, round(other.probability, 2), None, place)
 
 
 def _claim(claim: FileClaim | None, level: Level) -> FileClaim | None:
