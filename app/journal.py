@@ -42,24 +42,25 @@ class Journal:
         self._guard = threading.Lock()
         self._lock = FileLock(str(path) + ".lock")
         try:
+            path.parent.stat()  # a lock would make the folder
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(f"{path}: another gaea locate is writing this journal; wait for it") from error
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            self._open(dict(asked))
-        except BaseException:
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        except OSError as error:
             self._lock.release()
+            raise self._unwritable(error) from error
+        try:
+            self._read(dict(asked))
+        except BaseException:
+            self.close()
             raise
 
-    def _open(self, asked: dict[str, Any]) -> None:
+    def _read(self, asked: dict[str, Any]) -> None:
         head = {"gaea_locate": VERSION, "asked": asked}
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            self._file = os.fdopen(descriptor, "r+b")
-        except OSError as error:
-            raise self._unwritable(error) from error
         end = 0
         for number, line in enumerate(self._file):
             if not line.endswith(b"\n"):

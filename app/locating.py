@@ -40,6 +40,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--review", action="store_true", help="then accept or reject places one by one, and write XMP sidecars"
     )
     reviewed.add_argument("--host", default="127.0.0.1", help="address of the review page (default: 127.0.0.1)")
-    reviewed.add_argument("--port", type=int, help="port of the review page (default: the first free one from 7870)")
+    reviewed.add_argument("--port", type=int, help="port of the review page (default: the first free one from 7860)")
     reviewed.add_argument("--open", action="store_true", help="open the review page in a browser")
     conditions.add_arguments(command)
