@@ -71,10 +71,12 @@ class Conclusion:
             return same or tuple(self.options)
         if not value:
             return ("yes", "no")
-        asked = f" {_folded(self.question)} "
-        # One of several neighbours or languages is true by itself, but not a list that is another place's.
-        parts = [value] if ", " in self.question else [value, *value.split(", ")]
-        return ("yes",) if any(f" {_folded(part)} " in asked for part in parts) else ("no",)
+        asked = self.question.casefold()
+        # One of several neighbours or languages is true by itself; a list is true only if it is the same list.
+        parts = [value] if ", " in asked else [value, *value.split(", ")]
+        found = (re.search(rf"(?<!\w){re.escape(part.casefold())}(?!\w)", asked) for part in parts)
+        whole = (m and not asked[: m.start()].endswith(", ") and not asked[m.end() :].startswith(", ") for m in found)
+        return ("yes",) if any(whole) else ("no",)
 
 
 def _folded(text: str) -> str:

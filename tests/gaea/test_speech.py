@@ -117,6 +117,8 @@ def concluding(question, reply):
         ("Which country? A) Peru B) Chad", "The country is Egypt, so", ["A", "B"]),  # neither follows
         ("Are its neighbours Libya, Chad?", "The neighbours are Libya, Sudan, so", ["no"]),
         ("Are its neighbours Libya, Sudan?", "The neighbours are Libya, Sudan, so", ["yes"]),
+        ("Are its neighbours Libya, Sudan, Chad?", "The neighbours are Libya, Sudan, so", ["no"]),
+        ("Are these Chad, Egypt?", "The country is Egypt, so", ["no"]),
         ("Is Sudan a neighbour?", "The neighbours are Libya, Sudan, so", ["yes"]),
         ("Is the country Peru?", "The country is so", ["yes", "no"]),  # nothing was named
     ],
