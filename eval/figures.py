@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -96,13 +97,18 @@ def text_of(cell: Cell) -> str:
 
 def markdown(table: Table) -> str:
     """A table in Markdown, with its title and note."""
-    lines = [f"**{table.title}**", "", _row(table.columns), "|" + "---|" * len(table.columns)]
+    lines = [f"**{plain(table.title)}**", "", _row(table.columns), "|" + "---|" * len(table.columns)]
     lines += [_row([text_of(cell) for cell in row]) for row in table.rows]
-    return "\n".join([*lines, *(["", table.note] if table.note else [])])
+    return "\n".join([*lines, *(["", plain(table.note)] if table.note else [])])
+
+
+def plain(text: str) -> str:
+    """Text that opens no tag and breaks no line in Markdown; names come from outside."""
+    return re.sub(r"<(?=[A-Za-z/!])", "&lt;", text.replace("\n", " "))
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") or NOTHING for cell in cells) + " |"
+    return "| " + " | ".join(plain(cell).replace("|", "\\|") or NOTHING for cell in cells) + " |"
 
 
 def _figure(

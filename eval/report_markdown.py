@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 
 from gaea.eval import figures, report_tables, report_words
 from gaea.eval.cases import Case, astronaut_link, groups, ordered
@@ -31,12 +32,16 @@ def _section(section: Section) -> Iterator[str]:
     yield from _part("Places", [*report_tables.places(section), *report_tables.names(section)])
     yield from _part("Regions and doubt", [*report_tables.regions(section), *report_tables.doubt(section)])
     yield from _part("Words", report_words.words(section))
-    yield from _part("Differences", [report_tables.comparison(each) for each in section.comparisons])
+    if section.comparisons:
+        yield "### Which differences are real"
+    for each in section.comparisons:
+        yield _folded(report_tables.outcome(each), [report_tables.comparison(each)])
     yield from _part("Published elsewhere", report_tables.published(section))
     for name, cases in ordered(groups(section.first, None)):
         if cases[0].error_km is not None:
             yield f"### {name}\n\n{figures.markdown(_cases(name, cases))}"
-    yield from _part("Groups", report_tables.strata(section))
+    if groups_of := list(report_tables.strata(section)):
+        yield f"### Groups\n\n{_folded('Every group of the first system', groups_of)}"
     yield from _part("Faults", report_tables.failures(section))
 
 
@@ -45,6 +50,12 @@ def _part(title: str, tables: Iterable[Table]) -> Iterator[str]:
     if shown:
         yield f"### {title}"
         yield from shown
+
+
+def _folded(title: str, tables: Iterable[Table]) -> str:
+    """Tables that unfold where Markdown is shown as a page."""
+    body = "\n\n".join(figures.markdown(each) for each in tables)
+    return f"<details><summary>{escape(title)}</summary>\n\n{body}\n\n</details>"
 
 
 def _cases(title: str, cases: Sequence[Case]) -> Table:

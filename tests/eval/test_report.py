@@ -184,6 +184,7 @@ def test_page_markdown_and_json_say_the_same(found, folders, page, tmp_path):
         assert f"{low:,.0f}–{high:,.0f}" in words
     assert json.loads(json.dumps(told)) == told
     assert "<img" not in text
+    assert "<script" not in text
     assert "data:image" not in text
 
 
@@ -304,7 +305,7 @@ def test_the_map_tells_shares_in_words(found):
 
 def test_the_command_prints_markdown_and_still_reads_special_reports(folders, capsys, tmp_path):
     assert main(["report", str(folders[0]), "--no-comparisons"]) == 0
-    assert "| good <script>" in capsys.readouterr().out
+    assert "| good &lt;script>" in capsys.readouterr().out
     committed = Path(__file__).parents[2] / "docs" / "results" / "orbit.json"
     if committed.is_file():
         assert main(["report", str(committed)]) == 0
