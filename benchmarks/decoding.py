@@ -1,6 +1,10 @@
 """Beam search and sampling with GeoToken's published network, beside a loop that decodes as its reference code does.
 
-    OMP_NUM_THREADS=2 python benchmarks/decoding.py [--photos 1 16 64] [--rounds 3] [--no-share] [--json FILE]
+    OMP_NUM_THREADS=2 python benchmarks/decoding.py [--photos 1 16 64] [--searches beam samples] [--json FILE]
+
+By default 1 and 16 photos, which takes some four minutes on two cores that do nothing else; 64 photos take the
+reference ten minutes more. `--rounds` and `--seconds` bound what each row takes, `--no-share` leaves out the last
+table.
 
 Both decode on the same random weights (10 + 10 layers, width 512, 214 positions of the encoder) in one run, and have to
 find the same sequences. The reference loop runs beams as a batch, has no cache (the whole prefix goes through the
@@ -9,8 +13,10 @@ what the package runs: `TokenTree` under `gaea.decoding`, several photos in step
 it is the same for both. "cells/s" counts the cells whose probability is known after a search, 6 or 16 for each prefix.
 
 Rounds take turns, so that other work on the machine hits both alike; a figure is the best of its rounds, the ratio the
-median of the rounds' own. "CPU ratio" is the same in processor time, which a busy machine changes less; with more than
-one thread it also counts waiting threads. What runs in Python is not threaded, so one thread favours us.
+median of the rounds' own. "CPU ratio" is the same in processor time, which a busy machine changes less, though not
+little: a search of one photo streams all weights through the caches at each step, and so waits for memory whenever
+others use it, while the reference computes. With more than one thread it also counts waiting threads. What runs in
+Python is not threaded, so one thread favours us.
 
 The last table is a whole question to nano: how much of it is not spent in its two models.
 """
@@ -21,9 +27,10 @@ import argparse
 import copy
 import functools
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +46,7 @@ from gaea.locate.tokentree import TokenTree
 
 BEAM = BeamConfig(width=5, symbols=11, keep=0.0, least_gain_bits=0.0)
 DRAWS = SampleConfig(samples=30, symbols=11)
+NAMES = {"beam": "beam 5 × 11", "samples": "30 samples × 11"}
 
 
 def pictures(count: int, config: TokensConfig, seed: int = 0) -> Pictures:
@@ -137,49 +145,49 @@ def cells(found: list[Decoded]) -> int:
     return sum(geotokens.VOCAB_SIZES[0] + (d.scored - 1) * geotokens.VOCAB_SIZES[1] for d in found)
 
 
-def compare(plain: TokensNet, net: TokensNet, photos: int, rounds: int) -> list[dict[str, Any]]:
+def compare(plain: TokensNet, net: TokensNet, photos: int, work: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Beam and samples of so many photos: rows of the table."""
+    rounds = work.rounds
     seen = told(pictures(photos, net.config), net.config, device="cpu")
     with torch.inference_mode():
         encoder_s = min(timed(lambda: plain.encode(seen))[0] for _ in range(rounds))
         memory = plain.encode(seen)
     kinds: dict[str, tuple[Callable[[], Any], Callable[[], Any], Callable[..., bool]]] = {
-        "beam 5 × 11": (
+        "beam": (
             lambda: ours(net, memory, lambda score: beam(score, BEAM)),
             lambda: Reference(plain, memory).beam(BEAM.width, BEAM.symbols),
             same_beams,
         ),
-        "30 samples × 11": (
+        "samples": (
             lambda: ours(net, memory, lambda score: sample(score, DRAWS)),
             lambda: Reference(plain, memory).sample(DRAWS),
             same_draws,
         ),
     }
-    rows = []
-    for kind, (mine, reference, same) in kinds.items():
-        pairs = []
-        for _ in range(rounds):
+    for kind in work.searches:
+        mine, reference, same = kinds[kind]
+        pairs: list[tuple[float, float, float]] = []
+        mine()  # what is done once in a process is nobody's
+        end = time.monotonic() + work.seconds
+        while len(pairs) < rounds and (not pairs or time.monotonic() < end):
             (our_s, our_cpu, found), (their_s, their_cpu, theirs) = spent(mine), spent(reference)
             if not same(found, theirs):
                 raise SystemExit(f"{kind}, {photos} photos: the two sides found different sequences")
             pairs.append((our_s, their_s, their_cpu / our_cpu))
         our_s, their_s, _ = (min(column) for column in zip(*pairs, strict=True))
-        rows.append(
-            {
-                "search": kind,
-                "photos": photos,
-                "encoder_ms": 1000 * encoder_s / photos,
-                "ours_ms": 1000 * our_s / photos,
-                "reference_ms": 1000 * their_s / photos,
-                "ratio": statistics.median(b / a for a, b, _ in pairs),
-                "cpu_ratio": statistics.median(ratio for *_, ratio in pairs),
-                "cells_per_s": cells(found) / our_s,
-                "reference_cells_per_s": cells(found) / their_s,
-                "same_sequences": True,
-                "rounds": rounds,
-            }
-        )
-    return rows
+        yield {
+            "search": NAMES[kind],
+            "photos": photos,
+            "encoder_ms": 1000 * encoder_s / photos,
+            "ours_ms": 1000 * our_s / photos,
+            "reference_ms": 1000 * their_s / photos,
+            "ratio": statistics.median(b / a for a, b, _ in pairs),
+            "cpu_ratio": statistics.median(ratio for *_, ratio in pairs),
+            "cells_per_s": cells(found) / our_s,
+            "reference_cells_per_s": cells(found) / their_s,
+            "same_sequences": True,
+            "rounds": len(pairs),
+        }
 
 
 class Stopwatch:
@@ -240,8 +248,10 @@ def share_of_a_question(rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, nargs="+", default=[1, 16, 64], help="decoded at once")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=int, nargs="+", default=[1, 16], help="decoded at once (default: 1 16)")
+    parser.add_argument("--searches", nargs="+", choices=NAMES, default=list(NAMES), help="which (default: both)")
+    parser.add_argument("--rounds", type=int, default=3, help="most rounds of each row (default: 3)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="no further round of a row after so many (30)")
     parser.add_argument("--no-share", action="store_true", help="without the whole question to nano")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -250,13 +260,14 @@ def main() -> None:
     net = copy.deepcopy(plain)
     net.pack()
     count = sum(p.numel() for p in plain.parameters()) / 1e6
-    told_of = {"parameters_M": count, "positions": plain.config.positions, "threads": torch.get_num_threads()}
-    print(f"{count:.1f} M parameters, {plain.config.positions} positions, {torch.get_num_threads()} threads")
+    load, threads = os.getloadavg()[0], torch.get_num_threads()
+    told_of = {"parameters_M": count, "positions": plain.config.positions, "threads": threads, "load": load}
+    print(f"{count:.1f} M parameters, {plain.config.positions} positions, {threads} threads; load before: {load:.1f}")
     heads = ("encoder ms", "ours ms", "reference ms", "ratio", "CPU ratio", "cells/s", "reference")
     print(f"{'per photo':16} photos", *(f"{head:>12}" for head in heads))
     rows = []
     for photos in options.photos:
-        for row in compare(plain, net, photos, options.rounds):
+        for row in compare(plain, net, photos, options):
             rows.append(row)
             keys = (
                 "encoder_ms",

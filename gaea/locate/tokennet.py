@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from gaea import geotokens
 from gaea.locate.tokeninputs import Pictures, TokensConfig
+from gaea.locate.tokenrows import Packed, Reader
 from gaea.sphere import to_xyz
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
@@ -51,32 +52,24 @@ def told(pictures: Pictures, config: TokensConfig, *, device: Any) -> Told:
 
 
 class PackableLinear(nn.Linear):
-    """A linear layer that can also keep its weights in oneDNN's order, in which a few rows take half the time.
+    """A linear layer that can also keep a packed copy; its parameters are the plain layer's and are saved as such."""
 
-    Its parameters are the plain layer's and are saved as such. Once packed they must not be changed any more, because
-    the copy would not follow them.
-    """
-
-    packed: Tensor | None = None
+    packed: Packed | None = None
 
     def pack(self) -> None:
-        """Make the copy, of 32-bit weights on a CPU whose torch has oneDNN; elsewhere nothing changes."""
-        if (
-            self.weight.device.type == "cpu"
-            and self.weight.dtype == torch.float32
-            and torch.backends.mkldnn.is_available()
-        ):
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), _FEW_ROWS)
+        """Make the copy, where it can be used."""
+        self.packed = Packed.of(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As :class:`torch.nn.Linear`; no gradients go through the copy."""
-        if self.packed is None or x.device.type != "cpu" or torch.is_grad_enabled():
-            return super().forward(x)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-        return out
+    def forward(self, x: Tensor, *, relu: bool = False, plus: Tensor | None = None) -> Tensor:
+        """As :class:`torch.nn.Linear`, what is negative made 0 with ``relu``, or ``plus`` added; one call when packed.
 
-
-_FEW_ROWS = 8  # of a call, for which the order is chosen; others are computed as well
+        No gradients go through the copy.
+        """
+        if self.packed is not None and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return self.packed(x, relu=relu, plus=plus)
+        out = super().forward(x)
+        out = out.relu() if relu else out
+        return out if plus is None else out + plus
 
 
 class Attention(nn.Module):
@@ -153,6 +146,7 @@ class TokensNet(nn.Module):
     def __init__(self, config: TokensConfig) -> None:
         super().__init__()
         self.config, width = config, config.width
+        self._readers: list[Reader] = []
         sizes = geotokens.VOCAB_SIZES[: config.length]
         # Symbols of all positions stand in one table, those of later positions further down.
         self.first_row: Tensor
@@ -218,6 +212,11 @@ class TokensNet(nn.Module):
         for module in self.modules():
             if isinstance(module, PackableLinear):
                 module.pack()
+        self._readers = [Reader.of(layer, pack=True) for layer in self.layers()]
+
+    def readers(self) -> list[Reader]:
+        """The decoder's layers as the tree reads them."""
+        return self._readers or [Reader.of(layer) for layer in self.layers()]
 
     def layers(self) -> list[DecoderLayer]:
         """The decoder's."""

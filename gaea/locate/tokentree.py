@@ -20,13 +20,14 @@ from gaea.hilbert import IntArray
 from gaea.sphere import FloatArray
 
 if TYPE_CHECKING:
-    from gaea.locate.tokennet import DecoderLayer, KeysValues, TokensNet
+    from gaea.locate.tokennet import KeysValues, TokensNet
 
 _FIRST_ROOM = 64
 REMEMBERED = 4096
 """Symbols whose keys and values are kept, of all pictures together."""
 
-_Key = tuple[int, int]  # picture, and cell of the path; 0 before the first symbol
+_Key = tuple[int, int]  # picture, and a number for the path; 0 before the first symbol
+_BITS = 5  # of that number for each symbol: 16 symbols and none
 
 
 class TokenTree:
@@ -44,11 +45,11 @@ class TokenTree:
 
     def __init__(self, net: TokensNet, memory: Tensor, *, remembered: int = REMEMBERED) -> None:
         self.pictures, self.symbols_read = len(memory), 0
-        self._net, self._remembered = net, remembered
+        self._net, self._remembered, self._readers = net, remembered, net.readers()
         with torch.inference_mode():
             self._memory = net.read_memory(memory)
         self._rows: dict[_Key, FloatArray] = {}
-        self._slots: dict[_Key, int] = {}
+        self._slots: dict[_Key, tuple[int, ...]] = {}  # of a path's symbols, the start symbol first
         self._kept = self._empty()  # keys and values of each layer and symbol, (layers, room, 2 · width)
 
     def scorer(self, picture: int) -> NextToken:
@@ -78,19 +79,29 @@ class TokenTree:
                 f"the network writes {self._net.config.length} symbols, and was asked for one after {length}: "
                 "search with fewer symbols"
             )
-        cells = np.zeros((n, length + 1), np.int64)
+        if length:
+            geotokens.decode(prefixes)  # refuses what is no path
+        names = np.zeros((n, length + 1), np.int64)
         for k in range(length):
-            cells[:, k + 1] = geotokens.decode(prefixes[:, : k + 1]).view(np.int64)
-        keys = [[(int(q), int(c)) for c in row] for q, row in zip(pictures, cells, strict=True)]
+            names[:, k + 1] = (names[:, k] << _BITS) + prefixes[:, k] + 1
+        asked = list(zip(pictures.tolist(), names[:, -1].tolist(), strict=True))
+        missing = np.array([at for at, key in enumerate(asked) if key not in self._rows], np.int64)
+        if missing.size:
+            self._learn(pictures[missing], prefixes[missing], names[missing], asked)
+        return np.stack([self._rows[key] for key in asked])
+
+    def _learn(self, pictures: IntArray, prefixes: IntArray, names: IntArray, asked: list[_Key]) -> None:
+        """Read every symbol of some paths that has not been read, the first ones first."""
+        keys = [[(q, name) for name in row] for q, row in zip(pictures.tolist(), names.tolist(), strict=True)]
         if len(self._slots) + len({key for row in keys for key in row} - self._slots.keys()) > self._remembered:
-            self._slots, self._rows, self._kept = {}, {}, self._empty()
-        for k in range(length + 1):
-            new = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._rows}
+            self._slots, self._kept = {}, self._empty()
+            self._rows = {key: self._rows[key] for key in asked if key in self._rows}
+        for k in range(names.shape[1]):
+            new = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._slots}
             if new:
                 at = np.array(list(new.values()))
                 found = self._read(pictures[at], prefixes[at, :k], [keys[i][: k + 1] for i in at])
                 self._rows.update(zip(new, found, strict=True))
-        return np.stack([self._rows[row[-1]] for row in keys])
 
     @torch.inference_mode()
     def _read(self, pictures: IntArray, prefixes: IntArray, keys: list[list[_Key]]) -> FloatArray:
@@ -98,29 +109,20 @@ class TokenTree:
         net, device = self._net, self._memory[0][0].device
         n, length = prefixes.shape
         base = len(self._slots)
-        self._slots.update({row[-1]: base + at for at, row in enumerate(keys)})
-        path = torch.tensor([[self._slots[key] for key in row] for row in keys], device=device)
+        paths = [(*(self._slots[row[-2]] if length else ()), base + at) for at, row in enumerate(keys)]
+        self._slots.update((row[-1], path) for row, path in zip(keys, paths, strict=True))
+        path = torch.tensor(paths, device=device)
         if length:
             x = net.embed(torch.from_numpy(np.ascontiguousarray(prefixes[:, -1])).to(device), length - 1)
         else:
             x = net.begin(n)
         self._make_room(base + n)
-        where = _Groups(pictures, self.pictures, device)
-        for number, layer in enumerate(net.layers()):
-            x = self._through(layer, number, x, path, where)
+        where = Groups(pictures, self.pictures, device)
+        for reader, kept, memory in zip(self._readers, self._kept, self._memory, strict=True):
+            x = reader.read(x, kept, path, memory, where)
         self.symbols_read += n
         logits = net.heads[length](net.decoder_norm(x))
         return np.asarray(logits.double().log_softmax(-1).cpu().numpy(), np.float64)
-
-    def _through(self, layer: DecoderLayer, number: int, x: Tensor, path: Tensor, where: _Groups) -> Tensor:
-        """Take the new symbols (n, width) through one layer."""
-        kept, base, normed = self._kept[number], len(self._slots) - len(x), layer.before_itself(x)
-        kept[base : base + len(x)] = layer.itself.key_value(normed)
-        keys, values = kept[path].chunk(2, -1)
-        x = x + layer.itself(normed[:, None], (layer.itself.split(keys), layer.itself.split(values)))[:, 0]
-        asked = where.spread(layer.before_memory(x))
-        x = x + where.gather(layer.memory(asked, where.of(self._memory[number])))
-        return layer.fed(x)
 
     def _empty(self) -> Tensor:
         """Room for nothing."""
@@ -135,7 +137,7 @@ class TokenTree:
             self._kept = torch.cat([self._kept, more], 1)
 
 
-class _Groups:
+class Groups:
     """Rows sorted out by picture, so that each picture's memory serves all its rows without being copied."""
 
     def __init__(self, pictures: IntArray, count: int, device: torch.device) -> None:
