@@ -27,13 +27,13 @@ Text = Annotated[str, AfterValidator(_sayable)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Lenient(BaseModel):
     """Messages come back as they were sent, with all that a client keeps in them."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class ImageUrl(_Lenient):
@@ -128,8 +128,10 @@ class Narrow(_Strict):
 
     countries: list[str] = Field(default=[], max_length=250, description="ISO 3166 alpha-2 codes")
     regions: list[Text] = Field(default=[], max_length=100, description="Names of first-level divisions")
-    box: tuple[float, float, float, float] | None = Field(None, description="south, west, north, east in degrees")
-    circle: tuple[float, float, float] | None = Field(None, description="latitude, longitude, radius in km")
+    box: list[float] | None = Field(None, min_length=4, max_length=4, description="south, west, north, east in degrees")
+    circle: list[float] | None = Field(
+        None, min_length=3, max_length=3, description="latitude, longitude, radius in km"
+    )
     sources: list[Text] = Field(default=[], max_length=100, description="Names of the gallery's sources")
 
 

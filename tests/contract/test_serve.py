@@ -29,7 +29,9 @@ from gaea.app.sample import crop
 from gaea.app.serving.geolocation import described
 
 KEY = "contract-key-0123456789"
-PATIENCE_S = 500
+
+pytestmark = pytest.mark.timeout(1800)  # a vLLM starts in 40 s on two quiet cores, and in many minutes on busy ones
+PATIENCE_S = 900
 
 
 class Serve:
@@ -228,8 +230,9 @@ def test_what_the_description_allows_is_answered_as_it_says(served: Serve, tmp_p
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{served.root}/openapi.json", "--no-color"),
-            *("-H", f"Authorization: Bearer {KEY}", "--phases", "examples,coverage,fuzzing", "--max-examples", "15"),
+            *("-H", f"Authorization: Bearer {KEY}", "--phases", "examples,coverage,fuzzing", "--max-examples", "8"),
             *("--exclude-checks", "positive_data_acceptance", "--seed", "1", "--workers", "1"),
+            *("--request-timeout", "300"),
         ],
         check=False,
         cwd=tmp_path,

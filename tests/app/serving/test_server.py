@@ -284,6 +284,9 @@ def test_narrowing_restricts_the_place(nano_server: Running, desert: str) -> Non
 
     assert country("PE")["country_code"] == "PE"
     assert country("TD")["country_code"] == "TD"
+    boxed = say(nano_server, asked(desert, gaea={"guess": True, "narrow": {"box": [-30, 110.0, -20, 140.0]}})).json()
+    assert boxed["choices"][0]["message"]["geolocation"]["place"]["country_code"] == "AU"
+    assert say(nano_server, asked(desert, gaea={"narrow": {"circle": [1, 2]}})).status_code == 400
     refused = say(nano_server, asked(desert, gaea={"narrow": {"countries": ["XX"]}}))
     assert "XX" in error(refused)["message"]
     assert error(say(nano_server, asked(desert, gaea={"narow": {}})))["param"] == "gaea"
