@@ -10,9 +10,6 @@ from pathlib import Path
 
 def arguments(name: str, parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of one of these commands."""
-    if name == "report":
-        parser.add_argument("file", type=Path, help="JSON that an examination wrote")
-        return
     held = "folder that holds reference/" if name == "spoken" else "folder with imagery and photographs"
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help=held)
     parser.add_argument("--seed", type=int, default=0)
@@ -116,21 +113,6 @@ def _spoken(options: argparse.Namespace) -> None:
     print(json.dumps(examine(options.data, options.beliefs, options.seed), indent=2))  # noqa: T201 - this is the edge
 
 
-def _report(options: argparse.Namespace) -> None:
-    import json
-
-    from gaea.errors import InputError
-    from gaea.eval import decoding_report, reliability_report, report, retrieval_report
-
-    kinds = {"worlds": retrieval_report, "models": decoding_report, "beliefs": reliability_report}
-    try:
-        held = json.loads(options.file.read_text())
-        told = next((kind for key, kind in kinds.items() if key in held), report).markdown(held)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{options.file} is not a report: {error}") from error
-    print(told, end="")  # noqa: T201 - this is the edge
-
-
 _DECLARED: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "orbit": _orbit_arguments,
     "retrieval": _retrieval_arguments,
@@ -143,5 +125,4 @@ _RUN: dict[str, Callable[[argparse.Namespace], None]] = {
     "decoding": _decoding,
     "reliability": _reliability,
     "spoken": _spoken,
-    "report": _report,
 }
