@@ -17,14 +17,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
+from gaea.countries import codes_by_name, normalise
 from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message
 
 CONCLUDES = " so"
 """The word behind which a conclusion follows."""
 
 _OPTION = re.compile(r"(?:^|(?<=[\s(]))\(?([A-H])[).:]\s+")
+_SHORT_NAMES = frozenset({"uk", "usa", "uae"})
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
 
 
@@ -67,20 +70,31 @@ class Conclusion:
         """
         value = max(named, key=len, default="")
         if self.options:
-            same = tuple(letter for letter, text in self.options.items() if value and _folded(text) == _folded(value))
+            names = {normalise(value), *_other_names(value)} - {""}
+            same = tuple(letter for letter, text in self.options.items() if normalise(text) in names)
             return same or tuple(self.options)
         if not value:
             return ("yes", "no")
-        asked = self.question.casefold()
+        asked = _plain(self.question)
         # One of several neighbours or languages is true by itself; a list is true only if it is the same list.
         parts = [value] if ", " in asked else [value, *value.split(", ")]
-        found = (re.search(rf"(?<!\w){re.escape(part.casefold())}(?!\w)", asked) for part in parts)
+        found = (re.search(rf"(?<!\w){re.escape(_plain(part))}(?!\w)", asked) for part in parts)
         whole = (m and not asked[: m.start()].endswith(", ") and not asked[m.end() :].startswith(", ") for m in found)
-        return ("yes",) if any(whole) else ("no",)
+        words = f" {normalise(self.question)} "
+        return ("yes",) if any(whole) or any(f" {name} " in words for name in _other_names(value)) else ("no",)
 
 
-def _folded(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+def _plain(text: str) -> str:
+    """Without case, accents and doubled spaces; marks stay."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return " ".join("".join(c for c in apart if not unicodedata.combining(c)).split())
+
+
+def _other_names(value: str) -> Iterator[str]:
+    """The other names of a country, where the value is one; codes are left out, for "it" and "no" are words, too."""
+    known = codes_by_name()
+    code = known.get(normalise(value))
+    return (name for name, of in known.items() if code and of == code and (len(name) > 3 or name in _SHORT_NAMES))
 
 
 @dataclasses.dataclass(frozen=True)

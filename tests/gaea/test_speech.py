@@ -119,6 +119,9 @@ def concluding(question, reply):
         ("Are its neighbours Libya, Sudan?", "The neighbours are Libya, Sudan, so", ["yes"]),
         ("Are its neighbours Libya, Sudan, Chad?", "The neighbours are Libya, Sudan, so", ["no"]),
         ("Are these Chad, Egypt?", "The country is Egypt, so", ["no"]),
+        ("Is this EGYPT?", "The country is Egypt, so", ["yes"]),
+        ("Is it the Arab Republic of Egypt?", "The country is Egypt, so", ["yes"]),
+        ("Is it Chad?", "The country is Egypt, so", ["no"]),
         ("Is Sudan a neighbour?", "The neighbours are Libya, Sudan, so", ["yes"]),
         ("Is the country Peru?", "The country is so", ["yes", "no"]),  # nothing was named
     ],
