@@ -17,6 +17,9 @@ from gaea.eval.figures import Cell, Figure, Table
 from gaea.eval.report_data import Examined, Section
 from gaea.eval.report_style import document
 
+NAMED = 6
+"""Other systems that are named on top; of more, their number."""
+
 TEXT_CLASS = ' class="text"'
 MOST_LINES = 8
 """Systems in a chart; of more, which could not be told apart, half are the first and half the last."""
@@ -33,12 +36,12 @@ def html(sections: Sequence[Section], pictures: Mapping[str, Picture] | None = N
         pictures: By benchmark, what opens an item's picture; benchmarks without one are shown without pictures.
     """
     several = len(sections) > 1
-    names = ", ".join(dict.fromkeys(section.benchmark for section in sections))
+    names = " and ".join(dict.fromkeys(each.benchmark[:1].upper() + each.benchmark[1:] for each in sections))
     contract = sections[0].first.scores["contract"]
     links = "".join(f'<li><a href="#{_anchor(s)}">{escape(s.title)}</a></li>' for s in sections)
     head = [
         '<header class="top"><span class="brand">GAEA</span><span>examination</span></header>',
-        f"<h1>{escape(names[:1].upper() + names[1:])}</h1>",
+        f"<h1>{escape(names)}</h1>",
         f'<p class="lead">{escape(sections[0].first.name)}, examined beside {_others(sections)}.</p>',
         '<section class="contract" aria-label="Evaluation contract"><b>The contract</b>',
         f"<p>{escape(contract[:1].upper() + contract[1:])}.</p></section>",
@@ -221,7 +224,11 @@ def _provenance(section: Section) -> str:
 
 
 def _others(sections: Sequence[Section]) -> str:
-    others = dict.fromkeys(each.name for section in sections for each in section.examined[1:])
+    """The other systems by name, or how many."""
+    first = sections[0].first.name
+    others = list(dict.fromkeys(each.name for section in sections for each in section.examined if each.name != first))
+    if len(others) > NAMED:
+        return f"{len(others)} others"
     return escape(", ".join(others)) if others else "nothing else"
 
 
