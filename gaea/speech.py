@@ -92,9 +92,9 @@ def _plain(text: str) -> str:
 
 def _other_names(value: str) -> Iterator[str]:
     """The other names of a country, where the value is one; codes are left out, for "it" and "no" are words, too."""
-    known = codes_by_name()
-    code = known.get(normalise(value))
-    return (name for name, of in known.items() if code and of == code and (len(name) > 3 or name in _SHORT_NAMES))
+    known, own = codes_by_name(), normalise(value)
+    others = (name for name, code in known.items() if code == known.get(own) and name != own)
+    return (name for name in others if len(name) > 3 or name in _SHORT_NAMES) if own in known else iter(())
 
 
 @dataclasses.dataclass(frozen=True)
