@@ -38,6 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     tokens.add_argument("--gallery", type=Path, required=True, help="Parquet file or folder of them; training places")
     tokens.add_argument("--out", type=Path, default=Path("runs/tokens"), help="folder of the run")
     tokens.add_argument("--device", default="cpu", help="torch device")
+    tokens.add_argument("--examine", type=int, default=0, metavar="N", help="then ask about N new views, half unseen")
+    tokens.add_argument("--imagery", help="what those are cut from; bluemarble.mbtiles in $GAEA_DATA if left out")
+    tokens.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of decoded mosaics")
+    tokens.add_argument("--encoder", default="nano", help="the encoder of the gallery, for those views")
+    tokens.add_argument("--calibration", type=Path, help="of the gallery's neighbours; the one beside it if left out")
     calibrate_command.declare(commands)
     dataset_commands.declare(commands)
     tune_commands.declare(commands)
@@ -90,13 +95,19 @@ def _location(options: argparse.Namespace) -> None:
 
 
 def _tokens(options: argparse.Namespace) -> None:
+    import json
+
     from tqdm import tqdm
 
-    from gaea.finetune import recipe, tokens
+    from gaea.finetune import recipe, tokens, tokens_exam
     from gaea.rag.gallery import Gallery
 
-    config = recipe.load(options.recipe, tokens.TokensRecipe)
-    tokens.make(config, Gallery.read(options.gallery), options.out, device=options.device, progress=tqdm)
+    config, gallery = recipe.load(options.recipe, tokens.TokensRecipe), Gallery.read(options.gallery)
+    tokens.make(config, gallery, options.out, device=options.device, progress=tqdm)
+    if options.examine:
+        report = tokens_exam.examine_on_views(options, gallery)
+        (options.out / "examination.json").write_text(json.dumps(report, indent=2) + "\n")
+        print(json.dumps(report, indent=2))  # noqa: T201 - what was asked for
 
 
 def _calibrate(options: argparse.Namespace) -> int:

@@ -104,7 +104,7 @@ class Reader:
             return torch.cat([itself.query(x), itself.key_value(x)], -1)
 
         norms = (layer.before_itself, layer.before_memory, layer.before_forward)
-        rows = (itself.out, memory.query, memory.out, feed[0], feed[3])
+        rows: list[Any] = [itself.out, memory.query, memory.out, feed[0], feed[3]]
         return cls(
             itself.heads,
             tuple((norm.weight, norm.bias, norm.eps) for norm in norms),
