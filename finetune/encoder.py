@@ -4,7 +4,8 @@ A picture's unit embedding is compared with one learned prototype per S2 cell (a
 classification of the continent-scale paper, arXiv 2510.26795). The target is not one cell but a mixture of two
 exponential kernels on the sphere, so that a near miss costs less than a far one; a second term asks the same of the
 coarse ancestors. Prototypes start as a smooth random function of their place (random Fourier features), so that
-neighbouring cells begin alike and learn together.
+neighbouring cells begin alike and learn together. A third term (:mod:`gaea.finetune.gap`) hides what lies near a
+picture and asks for what lies nearest beyond, which is what a picture of an unseen place needs.
 
 Two towers go through the same loop: the retrieval trunk (:mod:`gaea.rag.orbitnet`), whose fixed statistics are
 computed once per crop, and the language model's vision transformer, which sees pictures, augmented anew each time, and
@@ -20,7 +21,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import timm
@@ -29,15 +30,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaea import cells
-from gaea.finetune.augment import AugmentConfig, augment
+from gaea.finetune.augment import AugmentConfig
 from gaea.finetune.crops import Crops
+from gaea.finetune.gap import GapConfig, Queue, gap_loss
+from gaea.finetune.inputs import Inputs, normalise
 from gaea.rag.orbitnet import NAME as ORBITNET
-from gaea.rag.orbitnet import OrbitNet, fit_stems
 from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
 logger = logging.getLogger(__name__)
-MEAN = (0.40, 0.40, 0.38)
-STD = (0.25, 0.22, 0.22)
+SCALES = ("log_scale", "log_gap_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,10 @@ class EncoderConfig:
         near_km: Length of the narrow target kernel.
         far_km: Length of the wide one.
         far_share: Weight of the wide one.
+        cell_weight: Weight of the classification.
+        cell_batch: Pictures of a batch that are classified; 0 is all.
         distill_weight: Weight of the cosine to a teacher's embedding, where one is given.
+        gap: The term that teaches to find what surrounds a missing place.
         checkpoint_every: Steps between checkpoints.
         seed: Of weights, batches and augmentation.
         augment: What pictures are put through.
@@ -85,7 +89,10 @@ class EncoderConfig:
     near_km: float = 50.0
     far_km: float = 300.0
     far_share: float = 0.35
+    cell_weight: float = 1.0
+    cell_batch: int = 0
     distill_weight: float = 0.0
+    gap: GapConfig = dataclasses.field(default_factory=GapConfig)
     checkpoint_every: int = 500
     seed: int = 0
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
@@ -108,95 +115,12 @@ def build_tower(config: EncoderConfig) -> nn.Module:
     )
 
 
-class Inputs(Protocol):
-    """What a tower is fed: drawn by row, with the places beside it."""
-
-    lat: np.ndarray
-    lon: np.ndarray
-
-    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Inputs of these rows, on the CPU."""
-
-    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
-        """(n, embed_dim) outputs of the tower, not yet normalised."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Crops, put through another frame, sky and camera each time they are drawn."""
-
-    crops: Crops
-    image_size: int
-    augment: AugmentConfig
-
-    @property
-    def lat(self) -> np.ndarray:
-        """Degrees."""
-        return self.crops.lat
-
-    @property
-    def lon(self) -> np.ndarray:
-        """Degrees."""
-        return self.crops.lon
-
-    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Normalised pictures."""
-        x = torch.from_numpy(self.crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255)
-        return disturbed(x, self.image_size, self.augment, rng)
-
-    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
-        """Through the whole tower."""
-        return tower(batch)  # type: ignore[no-any-return]
-
-
-@dataclasses.dataclass(frozen=True)
-class Statistics:
-    """What the trunk's fixed filters saw of every crop, computed once."""
-
-    values: Tensor
-    lat: np.ndarray
-    lon: np.ndarray
-
-    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Their statistics; nothing is drawn."""
-        del rng
-        return self.values[torch.from_numpy(rows)].float()
-
-    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
-        """Through the learned layers."""
-        return tower.from_statistics(batch)  # type: ignore[operator,no-any-return]
-
-
-def gather_statistics(tower: OrbitNet, crops: Crops, config: EncoderConfig, *, device: str = "cpu") -> Tensor:
-    """(n, num_statistics) fp16 of every crop, each disturbed once."""
-    out = torch.empty(len(crops), tower.num_statistics, dtype=torch.float16)
-    tower = tower.to(device).eval()
-    for i in range(0, len(crops), 256):
-        rng = np.random.default_rng((config.seed, 1, i))
-        x = torch.from_numpy(crops.images_NHWC[i : i + 256]).permute(0, 3, 1, 2).float().div_(255)
-        x = disturbed(x, config.image_size, config.augment, rng).to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            out[i : i + 256] = tower.statistics(x).half().cpu()
-    return out
-
-
-def prepare_orbit(crops: Crops, config: EncoderConfig, *, device: str = "cpu") -> tuple[OrbitNet, Statistics]:
-    """Fit the trunk's filters to the crops, and see every crop through them once."""
-    tower: OrbitNet = build_tower(config)  # type: ignore[assignment]
-    rows = np.linspace(0, len(crops) - 1, min(len(crops), 10_000)).astype(int)
-    sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
-    fit_stems(tower, sample, torch.Generator().manual_seed(config.seed))
-    values = gather_statistics(tower, crops, config, device=device)
-    tower.fix_standard(values[torch.randperm(len(values))[:20_000]].float())
-    return tower, Statistics(values, crops.lat, crops.lon)
-
-
 class PlaceClassifier(nn.Module):
     """A tower, and one unit prototype per S2 cell to compare its embedding with."""
 
     def __init__(self, tower: nn.Module, cell_ids: np.ndarray, config: EncoderConfig) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.image_size = tower, config.image_size
         lat, lon = cells.to_latlon(cell_ids)
         self.register_buffer("centres", torch.tensor(to_xyz(lat, lon), dtype=torch.float32), persistent=False)
         parents, members = np.unique(cells.parent(cell_ids, config.coarse_level), return_inverse=True)
@@ -207,6 +131,7 @@ class PlaceClassifier(nn.Module):
         phases = torch.rand(config.embed_dim) * 2 * math.pi
         self.prototypes = nn.Parameter(torch.cos(self.centres @ waves + phases) / config.embed_dim**0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+        self.log_gap_scale = nn.Parameter(torch.tensor(math.log(15.0)))
 
     def embed(self, images_NCHW: Tensor) -> Tensor:
         """(n, embed_dim) unit embeddings of normalised pictures."""
@@ -215,13 +140,6 @@ class PlaceClassifier(nn.Module):
     def logits(self, embeddings: Tensor) -> Tensor:
         """(n, cells) scaled cosines."""
         return embeddings @ F.normalize(self.prototypes, dim=-1).T * self.log_scale.exp().clamp(max=80)
-
-
-def normalise(images_NCHW: Tensor) -> Tensor:
-    """Centre and scale pictures in 0…1 as the shipped preprocessing does."""
-    mean = torch.tensor(MEAN, device=images_NCHW.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images_NCHW.device).view(1, 3, 1, 1)
-    return (images_NCHW - mean) / std
 
 
 def soft_targets(xyz: Tensor, centres: Tensor, config: EncoderConfig) -> Tensor:
@@ -246,7 +164,7 @@ def train(
 
     Args:
         config: How long to train, and towards what.
-        tower: From :func:`build_tower` or :func:`prepare_orbit`.
+        tower: From :func:`build_tower` or :func:`gaea.finetune.inputs.prepare`.
         inputs: Training inputs and their places.
         validation: Pictures of held-out blocks, for the log only.
         folder: Where checkpoints and ``log.jsonl`` go.
@@ -264,7 +182,7 @@ def train(
     xyz = torch.tensor(to_xyz(lat, lon), dtype=torch.float32, device=device)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "checkpoint.pt"
-    first = _resume(kept, model, optimiser, device)
+    first, queue = _resume(kept, model, optimiser, device)
     started, steps = time.monotonic(), range(first, config.steps)
     model.train()
     for step in progress(steps, initial=first, total=config.steps) if progress else steps:
@@ -277,8 +195,14 @@ def train(
             group["lr"] = group["peak"] * _schedule(step, config.steps, config.decay)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             raw = inputs.forward(model.tower, x)
-        z = F.normalize(raw.float(), dim=-1)
-        loss = _cell_loss(model, z, soft_targets(xyz[torch.from_numpy(rows)], model.centres, config))
+        z, where = F.normalize(raw.float(), dim=-1), xyz[torch.from_numpy(rows)]
+        some = slice(0, config.cell_batch or len(z))
+        loss = config.cell_weight * _cell_loss(model, z[some], soft_targets(where[some], model.centres, config))
+        if config.gap.weight:
+            scale = model.log_gap_scale.exp().clamp(max=60)
+            loss = loss + config.gap.weight * gap_loss(z, where, scale, queue, config.gap)
+            if step >= config.gap.after:
+                queue = queue.pushed(z, where, config.gap.queue)
         if teacher is not None:
             wanted = teacher[torch.from_numpy(rows)].to(device).float()
             loss = loss + config.distill_weight * (1 - (z * wanted).sum(-1)).mean()
@@ -291,7 +215,8 @@ def train(
             with (folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(record) + "\n")
             partial = kept.with_suffix(".part")
-            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, partial)
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            torch.save(state | {"queue": [queue.embeddings, queue.xyz]}, partial)
             partial.replace(kept)
             logger.info("%s %s", folder.name, record)
     return model.eval()
@@ -299,9 +224,9 @@ def train(
 
 def _optimiser(model: PlaceClassifier, config: EncoderConfig) -> torch.optim.Optimizer:
     learned = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    rate, scale = config.learning_rate, [p for name, p in learned if name == "log_scale"]
+    rate, scale = config.learning_rate, [p for name, p in learned if name in SCALES]
     decayed = [p for name, p in learned if p.ndim > 1]
-    plain = [p for name, p in learned if p.ndim <= 1 and name != "log_scale"]
+    plain = [p for name, p in learned if p.ndim <= 1 and name not in SCALES]
     return torch.optim.AdamW(
         [
             {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
@@ -312,20 +237,20 @@ def _optimiser(model: PlaceClassifier, config: EncoderConfig) -> torch.optim.Opt
     )
 
 
-def _resume(kept: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> int:
+def _resume(kept: Path, model: PlaceClassifier, optimiser: torch.optim.Optimizer, device: str) -> tuple[int, Queue]:
     if not kept.exists():
-        return 0
+        return 0, Queue.empty(model.prototypes.shape[1], device)
     state = torch.load(kept, map_location=device, weights_only=True)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     logger.info("resumed %s at step %d", kept.parent.name, state["step"])
-    return int(state["step"])
+    return int(state["step"]), Queue(*state["queue"])
 
 
 def evaluate(model: PlaceClassifier, crops: Crops) -> dict[str, float]:
     """Median error and share within 200 km of the most probable cell's centre."""
     model.eval()
-    embeddings = embed(model.embed, crops.images_NHWC, next(model.parameters()).device)
+    embeddings = embed(model.embed, crops.images_NHWC, next(model.parameters()).device, size=model.image_size)
     with torch.no_grad():
         best = model.logits(embeddings).argmax(1)
     truth = torch.tensor(to_xyz(crops.lat.astype(float), crops.lon.astype(float)), dtype=torch.float32)
@@ -340,14 +265,22 @@ def evaluate(model: PlaceClassifier, crops: Crops) -> dict[str, float]:
 
 @torch.no_grad()
 def embed(
-    encode: Callable[[Tensor], Tensor], images_NHWC: np.ndarray, device: torch.device | str = "cpu", batch: int = 256
+    encode: Callable[[Tensor], Tensor],
+    images_NHWC: np.ndarray,
+    device: torch.device | str = "cpu",
+    batch: int = 256,
+    *,
+    size: int | None = None,
 ) -> Tensor:
-    """(n, dim) embeddings of uint8 pictures, in order."""
+    """(n, dim) embeddings of uint8 pictures, in order; brought to ``size`` pixels where it is given."""
     out = []
     for i in range(0, len(images_NHWC), batch):
         x = torch.from_numpy(np.ascontiguousarray(images_NHWC[i : i + batch])).to(device)
+        x = x.permute(0, 3, 1, 2).float().div_(255)
+        if size is not None and size != x.shape[-1]:
+            x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            out.append(encode(normalise(x.permute(0, 3, 1, 2).float().div_(255))).float())
+            out.append(encode(normalise(x)).float())
     return torch.cat(out)
 
 
@@ -358,21 +291,6 @@ def _cell_loss(model: PlaceClassifier, z: Tensor, target: Tensor) -> Tensor:
     coarse_target = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, target)
     coarse_p = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, log_p.exp())
     return fine - 0.5 * (coarse_target * coarse_p.clamp(min=1e-8).log()).sum(1).mean()
-
-
-def disturbed(images_NCHW: Tensor, size: int, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Another frame, sky and camera; normalised."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return normalise(augment(_jitter_frame(images_NCHW, rng, size), config, generator))
-
-
-def _jitter_frame(images_NCHW: Tensor, rng: np.random.Generator, size: int) -> Tensor:
-    """A slightly smaller frame at a random place, the same for the batch, brought to the input size."""
-    side = images_NCHW.shape[-1]
-    keep = int(rng.integers(int(side * 0.85), side + 1))
-    top, left = rng.integers(0, side - keep + 1, 2)
-    frame = images_NCHW[:, :, top : top + keep, left : left + keep]
-    return frame if keep == size else F.interpolate(frame, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _schedule(step: int, steps: int, decay: float, warmup: int = 60) -> float:

@@ -80,7 +80,21 @@ def build(
             if len(kept):
                 embeddings.append(encode(pictures).cpu())
                 rows.append(kept)
-    lat, lon, width_km = np.concatenate(rows).T
+    return labelled(torch.cat(embeddings), *np.concatenate(rows).T, meta)
+
+
+def labelled(
+    embeddings: torch.Tensor, lat: np.ndarray, lon: np.ndarray, width_km: np.ndarray, meta: GalleryMeta
+) -> Gallery:
+    """A gallery whose rows are named by region and country, or by sea.
+
+    Args:
+        embeddings: Unit, (n, dim).
+        lat: Degrees, (n,).
+        lon: Degrees, (n,).
+        width_km: Of each row's picture, (n,).
+        meta: Which encoder they come from.
+    """
     codes = places.country_codes(lat, lon)
     regions = places.region_names(lat, lon)
     seas = places.sea_names(lat, lon)
@@ -89,9 +103,7 @@ def build(
         ", ".join(v for v in (str(r), names.get(str(c), "")) if v) or str(s) or "open sea"
         for r, c, s in zip(regions, codes, seas, strict=True)
     ]
-    return Gallery.from_embeddings(
-        torch.cat(embeddings).numpy(), lat, lon, meta=meta, width_km=width_km, labels={"text": labels}
-    )
+    return Gallery.from_embeddings(embeddings.numpy(), lat, lon, meta=meta, width_km=width_km, labels={"text": labels})
 
 
 def _cut(job: tuple) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaea import geotokens
-from gaea.finetune.encoder import MEAN, STD
+from gaea.rag.orbitnet import MEAN, STD
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "<|user|>", "<|assistant|>", "<|system|>")
 TEMPLATE = (

@@ -24,7 +24,7 @@ from gaea.briefing import Briefing
 from gaea.calibration import Calibration
 from gaea.engine import SPOKEN_FILE, TransformersEngine
 from gaea.errors import InputError
-from gaea.finetune import blocks, briefings, calibrate, llava, qa, recipe, sft
+from gaea.finetune import blocks, briefings, calibrate, inputs, llava, qa, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
 from gaea.finetune import gallery as lattice
@@ -38,6 +38,7 @@ from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_
 from gaea.rag.files import write_atomically
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.rag.memory import GalleryMemory
+from gaea.rag.orbitnet import MEAN, STD
 from gaea.rag.store import MemoryStore
 from gaea.speech import told as told_values
 from gaea.sphere import great_circle_km
@@ -219,19 +220,19 @@ class NanoRun:
         def unit(x: Tensor) -> Tensor:
             return nn.functional.normalize(tower(x).float(), dim=-1)
 
-        return towers.embed(unit, images_NHWC, self.device)
+        return towers.embed(unit, images_NHWC, self.device, size=self.config.encoder.image_size)
 
     def _trained(self, name: str, config: towers.EncoderConfig, teacher: Callable[[], Tensor] | None) -> nn.Module:
         done = self.out / name / "tower.pt"
         tower = towers.build_tower(config)
         if not done.exists():
-            inputs: towers.Inputs = towers.Pictures(self.pool, config.image_size, config.augment)
+            fed: inputs.Inputs = inputs.Pictures(self.pool, config.image_size, config.augment)
             if config.arch == "orbit":
-                tower, inputs = self._statistics(config)
+                tower, fed = self._statistics(config)
             model = towers.train(
                 config,
                 tower,
-                inputs,
+                fed,
                 self.validation,
                 self.out / name,
                 device=self.device,
@@ -242,17 +243,25 @@ class NanoRun:
         tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
         return tower.to(self.device).eval()
 
-    def _statistics(self, config: towers.EncoderConfig) -> tuple[nn.Module, towers.Statistics]:
+    def _statistics(self, config: towers.EncoderConfig) -> tuple[nn.Module, inputs.Statistics]:
         """The trunk with its filters fitted, and what they see of the pool; kept between runs."""
         kept = self.out / "statistics.pt"
         if not kept.exists():
-            tower, seen = towers.prepare_orbit(self.pool, config, device=self.device)
+            tower = towers.build_tower(config)
+            seen = inputs.prepare(
+                tower,  # type: ignore[arg-type]
+                self.pool,
+                config.augment,
+                image_size=config.image_size,
+                seed=config.seed,
+                device=self.device,
+            )
             state = {"tower": tower.state_dict(), "values": seen.values}
             write_atomically(kept, lambda part: torch.save(state, part))
         state = torch.load(kept, map_location="cpu", weights_only=True)
         tower = towers.build_tower(config)
         tower.load_state_dict(state["tower"])
-        return tower, towers.Statistics(state["values"], self.pool.lat, self.pool.lon)
+        return tower, inputs.Statistics(state["values"], self.pool.lat, self.pool.lon)
 
     def _make_clip(self, folder: Path) -> None:
         import open_clip
@@ -284,8 +293,8 @@ class NanoRun:
             "text_cfg": words | {"hf_tokenizer_name": "tokenizer", "tokenizer_kwargs": {"clean": "whitespace"}},
         }
         preprocess = {
-            "mean": list(towers.MEAN),
-            "std": list(towers.STD),
+            "mean": list(MEAN),
+            "std": list(STD),
             "interpolation": "bicubic",
             "resize_mode": "squash",
         }
@@ -331,7 +340,8 @@ class NanoRun:
             def patches(x: Tensor) -> Tensor:
                 return tower(x).last_hidden_state[:, 1:]
 
-            _save_rows(kept, towers.embed(patches, self.pool.images_NHWC[:n], self.device))
+            rows = towers.embed(patches, self.pool.images_NHWC[:n], self.device, size=self.config.shape.image_size)
+            _save_rows(kept, rows)
         cached = np.load(kept, mmap_mode="r")
         return lambda rows: torch.from_numpy(np.array(cached[rows])).float()
 
@@ -417,8 +427,8 @@ def _refuse_another(config: NanoRecipe, kept: Path) -> None:
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise InputError(
-            f"{kept.parent} holds a run of another recipe ({', '.join(changed)} differ): give another folder, or delete "
-            "that one"
+            f"{kept.parent} holds a run of another recipe ({', '.join(changed)} differ): give another folder, or "
+            "delete that one"
         )
 
 

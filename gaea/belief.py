@@ -132,7 +132,7 @@ class Belief:
 
     @cached_property
     def _log_densities(self) -> FloatArray:
-        return self.log_prob - np.log(self.areas_km2)
+        return np.asarray(self.log_prob - np.log(self.areas_km2))
 
     def log_density(self, lat_deg: npt.ArrayLike, lon_deg: npt.ArrayLike) -> FloatArray:
         """Give the natural logarithm of the density per km² at points in degrees, of their broadcast shape.

@@ -68,7 +68,7 @@ def area_km2(cells: npt.ArrayLike) -> FloatArray:
 
 
 def _corner(u: FloatArray, v: FloatArray) -> FloatArray:
-    return np.arctan(u * v / np.sqrt(1 + u * u + v * v))
+    return np.asarray(np.arctan(u * v / np.sqrt(1 + u * u + v * v)))
 
 
 def _density(u: FloatArray, v: FloatArray) -> FloatArray:

@@ -153,7 +153,7 @@ class NeighbourLocator:
         away = one_minus_cosine(points, mu)
         for index, sigma_km in enumerate(self.config.bandwidths_km):
             density = density + shares[:, index, None] * (kernel_per_km2(away, sigma_km) @ weights[:, :, None])[..., 0]
-        return np.log(np.maximum(density, np.finfo(np.float64).tiny)).reshape(shape)
+        return np.asarray(np.log(np.maximum(density, np.finfo(np.float64).tiny)).reshape(shape))
 
     def on_cells(self, cell_ids: ArrayLike, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike) -> FloatArray:
         """Mass of given cells for many pictures at once: neighbours (q, k), cells (m,) in; (q, m) out.

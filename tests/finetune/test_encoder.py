@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from gaea.finetune import encoder
+from gaea.errors import InputError
+from gaea.finetune import encoder, inputs
 from gaea.finetune.augment import AugmentConfig, augment
 from gaea.finetune.crops import Crops
+from gaea.finetune.gap import GapConfig, Queue, gap_loss
 from gaea.sphere import to_xyz
 
 ORBIT = encoder.EncoderConfig(
@@ -20,6 +22,8 @@ ORBIT = encoder.EncoderConfig(
     steps=12,
     batch_size=16,
     checkpoint_every=6,
+    cell_batch=12,
+    gap=GapConfig(weight=1.0, gap_km=500, reach_km=900, known_km=4000, queue=20, after=2),
 )
 VIT = encoder.EncoderConfig(
     arch="vit", width=64, layers=1, image_size=48, embed_dim=32, level=2, coarse_level=1, steps=6, batch_size=8,
@@ -51,18 +55,18 @@ def killed_at(step):
 
 @pytest.mark.parametrize("config", [ORBIT, VIT], ids=["orbit", "vit"])
 def test_a_killed_run_equals_an_unbroken_one(config, crops, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoder, "fit_stems", functools.partial(encoder.fit_stems, patches=500))
+    monkeypatch.setattr(inputs, "fit_filters", functools.partial(inputs.fit_filters, patches=500))
     taught = torch.nn.functional.normalize(torch.randn(40, 32, generator=torch.Generator().manual_seed(2)))
     teacher = taught if config.arch == "vit" else None
 
     def train(folder, **options):
         torch.manual_seed(0)
+        tower = encoder.build_tower(config)
         if config.arch == "orbit":
-            tower, inputs = encoder.prepare_orbit(crops, config)
+            fed = inputs.prepare(tower, crops, config.augment, image_size=config.image_size)
         else:
-            tower = encoder.build_tower(config)
-            inputs = encoder.Pictures(crops, config.image_size, config.augment)
-        return encoder.train(config, tower, inputs, crops, tmp_path / folder, teacher=teacher, **options)
+            fed = inputs.Pictures(crops, config.image_size, config.augment)
+        return encoder.train(config, tower, fed, crops, tmp_path / folder, teacher=teacher, **options)
 
     whole = train("whole")
     with pytest.raises(KilledError):
@@ -78,6 +82,48 @@ def test_a_near_miss_costs_less_than_a_far_one():
     torch.testing.assert_close(target.sum(1), torch.ones(1))
     assert target[0, 0] > target[0, 1] > target[0, 2]
     assert target[0, 1] > 0.01
+
+
+def on_the_equator(*degrees):
+    return torch.tensor(to_xyz(np.zeros(len(degrees)), np.array(degrees)), dtype=torch.float32)
+
+
+def test_beyond_the_gap_the_nearest_shall_be_the_most_similar():
+    """Four places in a row, 111 km apart; the first is asked. What is hidden changes nothing, and order counts."""
+    xyz = on_the_equator(0.0, 1.0, 2.0, 3.0)
+    config = GapConfig(gap_km=150, reach_km=30, known_km=500)
+    scale = torch.tensor(10.0)
+
+    def surprise(*similarities):
+        z = torch.tensor([[s, (1 - s * s) ** 0.5] for s in (1.0, *similarities)])
+        queue = Queue(z[1:], xyz[1:])
+        return gap_loss(z[:1], xyz[:1], scale, queue, config).item()
+
+    right, wrong = surprise(0.0, 0.9, 0.1), surprise(0.0, 0.1, 0.9)
+    assert right < 0.3
+    assert wrong > 5
+    assert surprise(0.99, 0.9, 0.1) == pytest.approx(right)  # the neighbour at 111 km is hidden
+
+
+def test_pictures_with_nothing_within_reach_are_not_asked():
+    z = torch.nn.functional.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    xyz, config, one = on_the_equator(0.0, 2.0, 90.0), GapConfig(), torch.tensor(1.0)
+    both = gap_loss(z, xyz, one, Queue.empty(4), config)
+    alone = torch.stack([gap_loss(z[i : i + 1], xyz[i : i + 1], one, Queue(z, xyz), config) for i in (0, 1)]).mean()
+    torch.testing.assert_close(both, alone)
+    assert gap_loss(z[2:], xyz[2:], one, Queue.empty(4), config) == 0
+
+
+def test_the_queue_keeps_the_newest():
+    queue = Queue.empty(1)
+    for step in range(4):
+        queue = queue.pushed(torch.full((2, 1), float(step)), torch.full((2, 3), float(step)), 5)
+    assert queue.embeddings[:, 0].tolist() == queue.xyz[:, 0].tolist() == [3, 3, 2, 2, 1]
+
+
+def test_a_gap_wider_than_what_is_known_is_refused():
+    with pytest.raises(InputError, match="expected a gap below"):
+        GapConfig(gap_km=600)
 
 
 def test_coarse_classes_are_the_parents(crops):
@@ -99,8 +145,8 @@ def test_embeddings_are_in_order_whatever_the_batch(crops):
 
 def test_preprocessing_is_the_shipped_one():
     grey = torch.full((1, 3, 4, 4), 0.5)
-    expected = (torch.tensor([0.5, 0.5, 0.5]) - torch.tensor(encoder.MEAN)) / torch.tensor(encoder.STD)
-    torch.testing.assert_close(encoder.normalise(grey)[0, :, 0, 0], expected)
+    expected = (torch.tensor([0.5, 0.5, 0.5]) - torch.tensor(inputs.MEAN)) / torch.tensor(inputs.STD)
+    torch.testing.assert_close(inputs.normalise(grey)[0, :, 0, 0], expected)
 
 
 def test_augmentation_follows_its_seed_and_stays_a_picture():

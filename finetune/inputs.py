@@ -1,0 +1,123 @@
+"""What a tower is trained on: pictures put through another frame and sky each time, or statistics seen once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gaea.finetune.augment import AugmentConfig, augment
+from gaea.finetune.crops import Crops
+from gaea.rag.orbitnet import MEAN, STD, OrbitNet, fit_filters
+
+
+class Inputs(Protocol):
+    """What a tower is fed: drawn by row, with the places beside it."""
+
+    lat: np.ndarray
+    lon: np.ndarray
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Inputs of these rows, on the CPU."""
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """(n, embed_dim) outputs of the tower, not yet normalised."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Crops, put through another frame, sky and camera each time they are drawn."""
+
+    crops: Crops
+    image_size: int
+    augment: AugmentConfig
+
+    @property
+    def lat(self) -> np.ndarray:
+        """Degrees."""
+        return self.crops.lat
+
+    @property
+    def lon(self) -> np.ndarray:
+        """Degrees."""
+        return self.crops.lon
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Normalised pictures."""
+        x = torch.from_numpy(self.crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255)
+        return disturbed(x, self.image_size, self.augment, rng)
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """Through the whole tower."""
+        return tower(batch)  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What the trunk's fixed filters saw of every crop, computed once."""
+
+    values: Tensor
+    lat: np.ndarray
+    lon: np.ndarray
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Their statistics; nothing is drawn."""
+        del rng
+        return self.values[torch.from_numpy(rows)].float()
+
+    def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
+        """Through the learned layers."""
+        return tower.from_statistics(batch)  # type: ignore[operator,no-any-return]
+
+
+def gather_statistics(
+    tower: OrbitNet, crops: Crops, augmented: AugmentConfig, *, image_size: int, seed: int = 0, device: str = "cpu"
+) -> Tensor:
+    """(n, num_statistics) fp16 of every crop, each disturbed once."""
+    out = torch.empty(len(crops), tower.num_statistics, dtype=torch.float16)
+    tower = tower.to(device).eval()
+    for i in range(0, len(crops), 64):
+        rng = np.random.default_rng((seed, 1, i))
+        x = torch.from_numpy(crops.images_NHWC[i : i + 64]).permute(0, 3, 1, 2).float().div_(255)
+        x = disturbed(x, image_size, augmented, rng).to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            out[i : i + 64] = tower.statistics(x).half().cpu()
+    return out
+
+
+def prepare(
+    tower: OrbitNet, crops: Crops, augmented: AugmentConfig, *, image_size: int, seed: int = 0, device: str = "cpu"
+) -> Statistics:
+    """Fit what the trunk does not learn to the crops, and see every crop through it once."""
+    rows = np.linspace(0, len(crops) - 1, min(len(crops), 5_000)).astype(int)
+    sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
+    fit_filters(tower, sample, torch.Generator().manual_seed(seed))
+    values = gather_statistics(tower, crops, augmented, image_size=image_size, seed=seed, device=device)
+    tower.fix_standard(values[torch.randperm(len(values))[:20_000]].float())
+    return Statistics(values, crops.lat, crops.lon)
+
+
+def normalise(images_NCHW: Tensor) -> Tensor:
+    """Centre and scale pictures in 0…1 as the shipped preprocessing does."""
+    mean = torch.tensor(MEAN, device=images_NCHW.device).view(1, 3, 1, 1)
+    std = torch.tensor(STD, device=images_NCHW.device).view(1, 3, 1, 1)
+    return (images_NCHW - mean) / std
+
+
+def disturbed(images_NCHW: Tensor, size: int, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Another frame, sky and camera; normalised."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    return normalise(augment(_jitter_frame(images_NCHW, rng, size), config, generator))
+
+
+def _jitter_frame(images_NCHW: Tensor, rng: np.random.Generator, size: int) -> Tensor:
+    """A slightly smaller frame at a random place, the same for the batch, brought to the input size."""
+    side = images_NCHW.shape[-1]
+    keep = int(rng.integers(int(side * 0.85), side + 1))
+    top, left = rng.integers(0, side - keep + 1, 2)
+    frame = images_NCHW[:, :, top : top + keep, left : left + keep]
+    return frame if keep == size else F.interpolate(frame, size=(size, size), mode="bilinear", align_corners=False)
