@@ -11,7 +11,6 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from gaea.answer import Answer
 from gaea.app import export, tables
@@ -163,8 +162,3 @@ def written(session: Session, ending: str) -> tuple[str, str] | None:
         return None
     media_type, write = WRITERS[ending]
     return media_type, write(session)
-
-
-def to_messages(session: Session) -> list[dict[str, Any]]:
-    """The conversation for the page."""
-    return [dict(message) for message in session.messages]

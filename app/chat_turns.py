@@ -6,6 +6,7 @@ Handlers take the session from Gradio's request and hand back what changes on th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from gaea.answer import Answer
 from gaea.app import chat_parts, chat_view
 from gaea.app.chat_map import scene
 from gaea.app.chat_narrow import narrowing
-from gaea.app.chat_session import Session, Sessions, Wishes, to_messages
+from gaea.app.chat_session import Session, Sessions, Wishes
 from gaea.assistant import Assistant
 from gaea.disclosure import Level
 from gaea.errors import GaeaError, PhotoError
@@ -126,7 +127,7 @@ class Turns:
         asking = session.photo
         session.ready()
         yield _changes(
-            chatbot=[*to_messages(session), _message("user", question), _message("assistant", _PENDING)],
+            chatbot=[*_conversation(session), _bubble("user", question), _bubble("assistant", "")],
             status=_line("Looking" if not session.answers else "Thinking", busy=True),
             question=gr.update(value="", submit_btn=False, stop_btn=True),
         )
@@ -185,12 +186,13 @@ def _fresh(photo: Photo | None, *, fault: str = "") -> list[Any]:
     )
 
 
-def _conversation(session: Session) -> list[dict[str, Any]]:
-    return [{**message, "content": message["content"] or _PENDING} for message in to_messages(session)]
+def _conversation(session: Session) -> list[dict[str, str]]:
+    return [_bubble(**message) for message in session.messages]
 
 
-def _message(role: str, content: str) -> dict[str, Any]:
-    return {"role": role, "content": content}
+def _bubble(role: str, content: str) -> dict[str, str]:
+    """A message for Gradio's chatbot, which reads HTML even where it reads no Markdown: here it is all text."""
+    return {"role": role, "content": escape(content or _PENDING, quote=False)}
 
 
 def _line(text: str, *, busy: bool = False, fault: bool = False) -> str:

@@ -6,6 +6,7 @@ Run as ``python tests/browser/serve.py PORT``. Nothing of the page itself is rep
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from fastapi.responses import JSONResponse
+from gradio.state_holder import StateHolder
 
 import gaea
 from gaea.app import chat, chat_server
@@ -108,7 +110,8 @@ def main(port: int) -> None:
         if name in ("held", "hostile"):
             setattr(engine, name, value == "1")
             memory.hostile = engine.hostile
-        counts = {"seen": engine.seen, "recalled": memory.recalled, "stopped": engine.stopped}
+        pages = sum(len(each.session_data) for each in gc.get_objects() if isinstance(each, StateHolder))
+        counts = {"pages": pages, "seen": engine.seen, "recalled": memory.recalled, "stopped": engine.stopped}
         await JSONResponse({**counts, "sessions": len(sessions[0])})(scope, receive, send)
 
     uvicorn.Server(uvicorn.Config(tested, log_level="warning", timeout_graceful_shutdown=1)).run(sockets=[opened])
