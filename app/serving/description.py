@@ -82,8 +82,12 @@ def _add_refusals(path: str, operation: dict[str, Any]) -> None:
 
 def _add_stream(chat: dict[str, Any]) -> None:
     chat["responses"]["200"]["content"]["text/event-stream"] = {
-        "schema": {"type": "string"},
-        "example": 'data: {"object":"chat.completion.chunk", …}\n\ndata: [DONE]\n\n',
+        "schema": {
+            "type": "object",
+            "description": "Each event; the last one's data is [DONE]",
+            "required": ["data"],
+            "properties": {"data": {"type": "string", "description": "A chat.completion.chunk, or an error, as JSON"}},
+        },
     }
     picture = {"type": "image_url", "image_url": {"url": EXAMPLE_PICTURE}}
     asked = [{"role": "user", "content": [{"type": "text", "text": "Where is this?"}, picture]}]
