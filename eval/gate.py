@@ -58,11 +58,11 @@ class Entry:
 
 
 SUITE: Mapping[str, Entry] = {
-    "orbit, nano": Entry("orbit", "assistant", Plan(limit=32, only="locate")),
-    "orbit, nano without retrieval": Entry("orbit", "assistant", Plan(limit=12, only="locate"), {"index": "none"}),
-    "orbit, nano, questions": Entry("orbit", "assistant", Plan(limit=20, only="ask")),
-    "travel, nano": Entry("travel", "assistant", Plan(limit=12, only="locate")),
-    "orbit, nearest neighbour": Entry("orbit", "nearest", Plan(limit=32, only="locate")),
+    "orbit, nano": Entry("orbit", "assistant", Plan(limit=24, only="locate")),
+    "orbit, nano without retrieval": Entry("orbit", "assistant", Plan(limit=8, only="locate"), {"index": "none"}),
+    "orbit, nano, questions": Entry("orbit", "assistant", Plan(limit=10, only="ask")),
+    "travel, nano": Entry("travel", "assistant", Plan(limit=8, only="locate")),
+    "orbit, nearest neighbour": Entry("orbit", "nearest", Plan(limit=24, only="locate")),
     "orbit, random place": Entry("orbit", "random-place", Plan(), exact=True),
     "orbit, majority": Entry("orbit", "majority", Plan(), exact=True),
     "travel, random place": Entry("travel", "random-place", Plan(), exact=True),
