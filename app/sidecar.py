@@ -22,6 +22,7 @@ from gaea.rag.sources.xmp import parse_xmp, read_sidecar
 _X, _RDF = "adobe:ns:meta/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _EXIF, _XMP = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/xap/1.0/"
 _PREFIXES = {"x": _X, "rdf": _RDF, "exif": _EXIF, "xmp": _XMP}
+_OF_A_POSITION = ("latitude", "longitude", "position", "GPS", "EXIF cannot", "header cannot")
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>\n'
 _NOTHING = (
@@ -46,9 +47,12 @@ def existing(photo: Path) -> Path | None:
 
 def has_place(photo: Path) -> str:
     """Why a photo gets no place: it has one, or what stands there cannot be read; empty where it may get one."""
-    claim, _ = read_claim(photo)
+    claim, problems = read_claim(photo)
     if claim.lat is not None:
         return "its EXIF has a position already"
+    for problem in problems:  # a position that is odd is still somebody's position
+        if any(word in problem for word in _OF_A_POSITION):
+            return f"its EXIF has a position that cannot be used ({problem})"
     for beside in {path_of(photo), existing(photo)} - {None}:
         if beside is None or not beside.is_file():
             continue

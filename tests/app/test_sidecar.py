@@ -124,6 +124,15 @@ def test_a_place_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("gps", [{1: "X", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)}, {2: (999.0,)}])
+def test_a_position_that_is_odd_is_still_somebodys(gps: dict, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update(gps)
+    with pytest.raises(InputError, match="its EXIF has a position that cannot be used"):
+        sidecar.write(photo(tmp_path, exif=exif), ANSWER)
+    assert [each.name for each in tmp_path.iterdir()] == ["IMG_1.jpg"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -479,3 +479,136 @@ def test_one_failure_among_many_ends_the_call_and_spares_the_server(server, conn
     assert "HTTP 500: out of memory" in one_line(lambda: score(all_of))
     assert len(server.requests) < len(all_of) / 2
     assert score(all_of[:3]).shape == (3, 16)  # and the next call works
+
+
+# ---- streaming
+
+
+class Streaming(ThreadingHTTPServer):
+    """A server that sends what it is told, event by event, and notices who hangs up."""
+
+    daemon_threads = True
+
+    def __init__(self, events, *, hold=None, kind="text/event-stream"):
+        self.events, self.hold, self.kind = events, hold, kind
+        self.bodies, self.gone = [], threading.Event()
+        super().__init__(("127.0.0.1", 0), StreamingHandler)
+
+
+class StreamingHandler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": "big"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("completions"):
+            self.send_error(404)
+            return
+        self.server.bodies.append(body)
+        self.send_response(200)
+        self.send_header("Content-Type", self.server.kind)
+        self.end_headers()
+        for event in self.server.events:
+            self.wfile.write(event)
+            self.wfile.flush()
+        if self.server.hold is not None:
+            self.connection.settimeout(60)
+            with contextlib.suppress(OSError):
+                if self.connection.recv(1) == b"":  # whoever asked has hung up
+                    self.server.gone.set()
+
+    def log_message(self, *_):
+        pass
+
+
+def said(text, finish=None, **more):
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice], **more}, ensure_ascii=False).encode() + b"\n\n"
+
+
+@contextlib.contextmanager
+def streaming(*events, **options):
+    server = Streaming(events, **options)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    engine = EndpointEngine(f"http://127.0.0.1:{server.server_port}/v1")
+    try:
+        yield server, engine
+    finally:
+        engine.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def test_pieces_come_as_the_server_sends_them():
+    usage = b'data: {"choices": [], "usage": {"prompt_tokens": 40, "completion_tokens": 3}}\n\n'
+    role = b'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}\n\n'
+    events = [b": hello\n\n", role, said(" In"), said(" the \u2028Alps"), said(". ", "stop"), usage, DONE]
+    with streaming(*events) as (server, engine):
+        pieces = list(engine.stream(TALK, engine.see(PICTURE), max_new_tokens=7))
+        assert pieces == ["In", " the \u2028Alps", "."]
+        (body,) = server.bodies
+        assert (body["stream"], body["max_tokens"], body["temperature"]) == (True, 7, 0)
+        assert (engine.used.requests, engine.used.prompt_tokens, engine.used.completion_tokens) == (1, 40, 3)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_events_are_whole_however_they_are_cut(size):
+    whole = said("né 東京") + said(" 🙂", "stop") + DONE
+    with streaming(*(whole[i : i + size] for i in range(0, len(whole), size))) as (_, engine):
+        assert "".join(engine.stream(TALK, engine.see(PICTURE))) == "né 東京 🙂"
+
+
+def test_leaving_hangs_up_even_while_the_server_is_silent():
+    with streaming(said("In "), said("the "), hold=True) as (server, engine):
+        pieces = engine.stream(TALK, engine.see(PICTURE))
+        assert next(pieces) == "In"
+        pieces.close()
+        assert server.gone.wait(60)
+    with streaming(said("In "), said("the "), hold=True) as (server, engine):
+        heard = []
+        heard.extend(engine.stream(TALK, engine.see(PICTURE), stopped=lambda: bool(heard)))
+        assert heard[0] == "In"
+        assert server.gone.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([said("In ")], "broke off in the middle"),
+        ([said("In "), b'data: {"error": {"message": "out of\\nmemory"}}\n\n', DONE], "broke off: out of memory"),
+        ([said("In "), b"data: {not json\n\n"], "an event that is no JSON"),
+        ([b'data: {"object": "what"}\n\n', DONE], "sent no text back"),
+    ],
+)
+def test_a_stream_that_is_none_is_one_line(events, message):
+    with streaming(*events) as (_, engine):
+        assert message in one_line(lambda: list(engine.stream(TALK, engine.see(PICTURE))))
+
+
+def test_a_server_that_streams_nothing_sends_all_at_once(server, connect):
+    engine = connect()
+    assert list(engine.stream(TALK, engine.see(PICTURE))) == ["In France."]
+
+
+def test_a_stream_is_refused_busy_and_forgotten_as_any_reply(server, connect, waits):
+    engine = connect()
+    sight = engine.see(PICTURE)
+    server.next = [(503, {}), (429, b"busy")]
+    assert "".join(engine.stream(TALK, sight)) == "In France."
+    assert waits == [0.5, 1.0]
+    server.next = [(400, {"error": {"message": "Cache miss for image"}})]
+    server.requests.clear()
+    assert "".join(engine.stream(TALK, sight)) == "In France."
+    pictures = [body["messages"][-1]["content"][0]["image_url"] for _, _, body in server.requests]
+    assert [picture is None for picture in pictures] == [True, False]
+    server.next = [(500, {"error": "out of memory"})]
+    assert "HTTP 500: out of memory" in one_line(lambda: list(engine.stream(TALK, sight)))
