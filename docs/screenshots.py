@@ -28,6 +28,22 @@ SHOTS: dict[str, dict[str, Any]] = {
     "chat-dark": {**DESK, "color_scheme": "dark"},
     "chat-mobile": {**PHONE, "color_scheme": "light"},
 }
+KEPT = (
+    (255, 75, 58),
+    (39, 194, 245),
+    (224, 54, 155),
+    (255, 210, 63),
+    (255, 159, 28),
+    (11, 110, 110),
+    (95, 208, 196),
+    (255, 255, 255),
+    (22, 32, 42),
+)
+"""Colours of marks and letters, too few pixels for a palette to notice."""
+
+PHONE_HEIGHT = 3600
+"""Of the long page of a phone, down to the globe and its legend; pixels."""
+
 FOLLOW_UP = "What country, climate and neighbours?"
 
 
@@ -76,17 +92,19 @@ def shot(browser: Any, url: str, options: dict[str, Any], *, answered: bool) -> 
     page.wait_for_timeout(1500)
     picture = Image.open(io.BytesIO(page.screenshot(full_page="has_touch" in options))).convert("RGB")
     context.close()
-    # Of the long page of a phone, as much as three screens hold.
-    return picture.crop((0, 0, picture.width, min(picture.height, 3 * 844)))
+    return picture.crop((0, 0, picture.width, min(picture.height, PHONE_HEIGHT)))
 
 
 def write(picture: Image.Image, path: Path) -> int:
     """Write a picture as PNG, with fewer colours and pixels until it is small enough; its size in bytes."""
-    for width, colours in ((picture.width, 256), (1200, 256), (1200, 128), (1000, 128), (900, 96)):
+    for width, colours in ((picture.width, 240), (1200, 240), (1200, 120), (1000, 120), (900, 80)):
         smaller = picture.copy()
         smaller.thumbnail((min(width, picture.width), 10_000), Image.Resampling.LANCZOS)
+        palette = smaller.quantize(colours, method=Image.Quantize.MEDIANCUT).getpalette() or []
+        chosen = Image.new("P", (1, 1))
+        chosen.putpalette([*palette[: 3 * colours], *(channel for colour in KEPT for channel in colour)])
         packed = io.BytesIO()
-        smaller.quantize(colours, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        smaller.quantize(palette=chosen, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
         if packed.tell() <= LARGEST_BYTES:
             break
     path.write_bytes(packed.getvalue())

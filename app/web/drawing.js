@@ -81,7 +81,8 @@
       if (!this.levels?.length) return;
       const km = this.view.half / this.height * 2; // per pixel
       const level = this.levels[Math.min(this.levels.length - 1, km > 9 ? 0 : km > 2.5 ? 1 : 2)];
-      for (const [name, style, dash] of [['coast', 'rgba(255,255,255,.72)', []], ['border', 'rgba(255,255,255,.5)', [5, 4]]]) {
+      const ink = km > 9 ? 0.45 : 0.7; // fine lines would crowd a small globe
+      for (const [name, strength, dash] of [['coast', ink, []], ['border', 0.7 * ink, [5, 4]]]) {
         context.beginPath();
         for (const { xyz, middle, reach } of level[name]) {
           const away = Math.acos(Math.max(-1, Math.min(1, middle.reduce((sum, v, i) => sum + v * this.out[i], 0))));
@@ -94,7 +95,7 @@
             else { context.moveTo(x, y); drawing = true; }
           }
         }
-        context.strokeStyle = style;
+        context.strokeStyle = `rgba(255,255,255,${strength})`;
         context.lineWidth = 1;
         context.setLineDash(dash);
         context.stroke();
