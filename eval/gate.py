@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gaea.errors import InputError
 from gaea.eval.answers import CONTRACT
 from gaea.eval.benchmark import Benchmark
 from gaea.eval.benchmarks import open_benchmark
+from gaea.eval.bootstrap import Asked, Bootstrap
 from gaea.eval.judged import summary
 from gaea.eval.judging import Judging, judge_run
 from gaea.eval.records import RunHeader
@@ -34,6 +37,7 @@ PLACES = (
     *("country", "s2_level_4", "within_2500_km, abstentions missed"),
 )
 PROMISES = ("coverage_50", "coverage_90", "bits_gained")
+SHARES = ("answered", "country", "s2_level_4", "coverage_50", "coverage_90", *(n for n in PLACES if n[:6] == "within"))
 EQUAL = 1e-6
 """Relative difference up to which figures that involve no model are the same."""
 
@@ -164,13 +168,30 @@ def figures(made: Run) -> dict[str, Any]:
     told = score(made)
     found = {name: told["places"][name] for name in PLACES if name in told.get("places", {})}
     found |= {name: told["calibration"][name] for name in PROMISES if name in told.get("calibration", {})}
-    found["answered"] = [told["n"]["answered"], [told["n"]["answered"]] * 2]
+    pairs, plan = list(made.pairs()), Judging(None)
+    answered = np.array([said.status == "answered" for _, said in pairs], float)
+    draws = Bootstrap([item.place for item, _ in pairs])
+    found |= draws.estimate(Asked({"answered": answered}))
+    found = {name: _widened(each, 1.0, draws.places) if name in SHARES else each for name, each in found.items()}
     if any(item.kind == "ask" for item in made.items):
-        pairs, plan = list(made.pairs()), Judging(None)
         with VerdictBook(made.folder / VERDICTS) as book:
             marks = summary(pairs, judge_run(pairs, plan, book), plan)
-        found |= {f"{kind}, by rule": each["score"] for kind, each in marks["scores"].items()}
+        found |= {
+            f"{kind}, by rule": _widened(each["score"], 100.0, each["n"]) for kind, each in marks["scores"].items()
+        }
     return {name: each for name, each in found.items() if each[0] is not None}
+
+
+def _widened(estimate: list[Any], whole: float, count: int) -> list[Any]:
+    """An estimate of none or all, whose bootstrap has no width, with the rule of three instead.
+
+    Source: Hanley and Lippman-Hand (1983): none of n leaves up to 3 / n at 95 %.
+    """
+    value, (low, high) = estimate
+    if value is None or low != high or value not in (0.0, whole):
+        return estimate
+    reach = min(3.0 / count, 1.0) * whole
+    return [value, [0.0, reach] if value == 0 else [whole - reach, whole]]
 
 
 def held(now: Mapping[str, Any], committed: Mapping[str, Any]) -> tuple[list[Finding], list[str]]:

@@ -57,6 +57,12 @@ def test_an_interval_is_what_counts_where_a_model_answers():
     assert "nothing" in finding.line()
 
 
+def test_none_and_all_leave_room():
+    assert gate._widened([0.0, [0.0, 0.0]], 1.0, 12) == [0.0, [0.0, 0.25]]
+    assert gate._widened([100.0, [100.0, 100.0]], 100.0, 2) == [100.0, [0.0, 100.0]]
+    assert gate._widened([0.5, [0.5, 0.5]], 1.0, 3) == [0.5, [0.5, 0.5]]
+
+
 def test_what_cannot_be_compared_is_said(tmp_path):
     was = {"data_sha256": "x", "hashes": {}, "exact": True, "figures": {"geoscore": [1.0, [1.0, 1.0]]}}
     other = {**was, "data_sha256": "y"}
