@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             import_module(module).arguments(name, command)
     options = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of every request
     try:
         status: Any = import_module(COMMANDS[options.command][0]).run(options)
     except GaeaError as error:
