@@ -132,8 +132,9 @@ _SHOPS = {
     "car": "car dealer", "car_repair": "car repair shop", "beauty": "beauty salon", "general": "general store",
     "doityourself": "hardware store", "hardware": "hardware store", "clothes": "clothes shop", "alcohol": "off-licence",
     "deli": "delicatessen", "convenience": "convenience store", "estate_agent": "estate agency", "books": "bookshop",
-    "garden_centre": "garden centre", "variety_store": "variety store", "tailor": "tailor", "seafood": "fishmonger",
-    "jewelry": "jeweller", "boat": "boat shop", "insurance": "insurance office", "stationery": "stationer",
+    "shoes": "shoe shop", "garden_centre": "garden centre", "variety_store": "variety store", "tailor": "tailor",
+    "seafood": "fishmonger", "jewelry": "jeweller", "boat": "boat shop", "insurance": "insurance office",
+    "stationery": "stationer",
 }  # fmt: skip
 _VALUELESS = {
     "yes", "no", "none", "unknown", "unnamed", "noname", "no_name", "n/a", "na", "null", "nil", "todo", "fixme", "test",

@@ -41,13 +41,15 @@ from gaea.finetune.wording import (
 )
 from gaea.gazetteer import gazetteer
 from gaea.places import City, PlaceFacts
-from gaea.sphere import bearing_deg
+from gaea.sphere import bearing_deg, great_circle_km
 
 SURELY_COASTAL_KM, SURELY_INLAND_KM = 10.0, 50.0
 """Between these nobody is asked whether a place is coastal."""
 
 MARGIN = 1.25
 """The nearest of several must be nearer than the next by this factor."""
+
+NAMESAKES_KM = 1500.0
 
 _TWO_WAYS = {
     "driving": ("left", "right"),
@@ -81,10 +83,11 @@ def facts_of(place: PlaceFacts) -> tuple[Fact, ...]:
 
 
 def known_by_name(town: City) -> bool:
-    """Whether its country has no second town of the name, so that a question can mean only this one."""
+    """Whether no second town of the name is in its country or within NAMESAKES_KM, so that this one must be meant."""
     towns = gazetteer()
-    alike = towns.by_name.get(normalise(town.name), [])
-    return sum(str(towns.country_codes[i]) == town.country_code for i in alike) == 1
+    alike = np.array(towns.by_name.get(normalise(town.name), []), int)
+    near = np.asarray(great_circle_km(town.lat, town.lon, towns.lat[alike], towns.lon[alike])) <= NAMESAKES_KM
+    return int((near | (towns.country_codes[alike] == town.country_code)).sum()) == 1
 
 
 class Geographer:
@@ -106,8 +109,8 @@ class Geographer:
         values = facts[skill].accepted[:1] if skill == "languages" else facts[skill].accepted
         key = listed([in_sentence(v) for v in values]) if skill in ("country", "neighbours") else listed(values)
         answer = pick(ASKED[skill][2], self._rng).format(
-            v=key, c=in_sentence(place.country or ""), c_cap=_capital(in_sentence(place.country or "")),
-            code=place.climate_code,
+            v=in_sentence(key) if skill == "region" else key, c=in_sentence(place.country or ""),
+            c_cap=_capital(in_sentence(place.country or "")), code=place.climate_code,
         )  # fmt: skip
         carried = _carried(facts, skill)
         return self._item(place, image, skill, SHORT, pick(ASKED[skill][0], self._rng), _capital(answer), key, carried)

@@ -216,6 +216,8 @@ def test_a_town_that_has_a_namesake_in_its_country_is_not_asked_about() -> None:
     springfield, carlinville = (describe(*at).nearest_cities[0] for at in ((39.80, -89.65), (39.28, -89.88)))
     assert (springfield.name, known_by_name(springfield)) == ("Springfield", False)
     assert (carlinville.name, known_by_name(carlinville)) == ("Carlinville", True)
+    soest = next(town for town in describe(51.57, 8.11).nearest_cities if town.name == "Soest")
+    assert not known_by_name(soest)  # the Netherlands have one as well, 200 km away
     rng = np.random.default_rng(0)
     deck = Deck(rng)
     asked = [Geographer(rng, deck).nearest_town(describe(39.85, -89.6), "choice") for _ in range(20)]
