@@ -165,7 +165,8 @@ class Chat:
         sight, started = self._sight, time.perf_counter()
         said = self._with.engine.stream(messages, sight, stopped=stopped)
         place = preview.place.label if preview.place else ""
-        words = Discretion(self.disclosure, _values(messages), place).held(said)
+        asked = "\n".join([*(earlier for earlier, _ in self.turns), question])
+        words = Discretion(self.disclosure, _values(messages), place, asked).held(said)
 
         def finish(text: str) -> Answer:
             self._timings["talk"] = time.perf_counter() - started

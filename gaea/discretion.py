@@ -33,7 +33,8 @@ _END = re.compile(r"[.!?。！？…]+[\"')\]*_”’]*\s+|\n+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _CODE = re.compile(
     r"<\||\|>|s2:|\b[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]{2,3}\b|°|º|///|https?:|www\.|\blat(?:itude|\.)?\b"
-    r"|\blon(?:g|gitude|\.)?\b|\b(?:what3words|plus code|geohash|mgrs|utm|postcode|zip code|coordinates)\b",
+    r"|\blon(?:g|gitude|\.)?\b|\b(?:what3words|plus code|geohash|mgrs|utm|postcode|zip code|coordinates|degrees?"
+    r"|parallel|meridian)\b",
     re.IGNORECASE,
 )
 _MIXED = re.compile(r"\b(?=\w*\d)(?=\w*[^\W\d_])\w{5,}\b")
@@ -41,6 +42,12 @@ _LONG = re.compile(r"\S{30,}")
 _NUMBER = re.compile(r"\d[\d.,\u00a0 ]*\d|\d")
 _SPELLED = re.compile(r"(?<!\w)(?:[^\W\d_][\s.\-–·_*,|/]{1,3}){3,}[^\W\d_](?!\w)")
 _FROM = re.compile(r"(?:north|south|east|west)(?:\W|ern|ward|east|west|$)|\b(?:away|from|off)\b", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"\W*(?:(?:yes|no|yeah|yep|nope|not|correct|incorrect|right|wrong|true|false|indeed|exactly|precisely|agreed|close"
+    r"|warm\w*|cold\w*|hot\w*|farther|further|nearer|closer|higher|lower|option|answer)\b|[A-H]\W*\Z)|.*\b(?:you(?:['’]re|\sare)"
+    r"|that(?:['’]s|\sis)|it\s(?:is|isn['’]t)|this\sis)\s(?:\w+\s)?(?:right|correct|wrong|so|true|close|not|it)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _MEASURE = re.compile(r"[\d.,]+ ?(?:km|%)?")
 _DISTANCE = re.compile(
     r"(\d[\d.,]*|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty"
@@ -68,7 +75,8 @@ _ORDINARY = _list(
     there's therefore these they this those though three through thus to today together too trees two under unlike
     unsure until up upon us usually very was water we well were what what's when where where's whether which while white
     who whole whose why will with within without would yes yet you you're your yours red blue yellow brown black
-    driving cars buildings houses roads vegetation dry wet cold warm hot light dark hard both gaea confident fairly""",
+    driving cars buildings houses roads vegetation dry wet cold warm hot light dark hard both gaea confident fairly
+    b c d e f g h correct right wrong true false indeed exactly incorrect option answer""",
 )
 """Words that may be written with a capital and are no names."""
 
@@ -92,11 +100,14 @@ class Discretion:
         level: Finest level.
         told: Values that the model was told, and with that may be repeated: names of the place, measures.
         place: The place as the level tells it; said in place of what was left out.
+        asked: All that was asked so far. Where that names finer places itself, a yes, a no or a letter would tell
+            whether they are right, and does not leave either: with enough such questions anything can be found.
     """
 
     level: Level
     told: tuple[str, ...] = ()
     place: str = ""
+    asked: str = ""
     _left_out: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def held(self, pieces: Iterable[str]) -> Iterator[str]:
@@ -141,6 +152,14 @@ class Discretion:
 
     def allows(self, sentence: str) -> bool:
         """Whether a sentence tells nothing finer than the level."""
+        return self._names_nothing(sentence) and not (_VERDICT.match(sentence) and self._guessing)
+
+    @cached_property
+    def _guessing(self) -> bool:
+        """Whether what was asked names something finer than the level itself."""
+        return not self._names_nothing(self.asked)
+
+    def _names_nothing(self, sentence: str) -> bool:
         text = unicodedata.normalize("NFKC", "".join(c for c in sentence if unicodedata.category(c) != "Cf"))
         unnamed = self._names.sub(" ", text) if self._names else text
         bare = self._measures.sub(" ", unnamed) if self._measures else unnamed

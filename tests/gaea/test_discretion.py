@@ -133,6 +133,26 @@ def test_however_the_text_is_cut_nothing_finer_leaves(sentences, size):
         assert secret not in said
 
 
+@pytest.mark.parametrize(
+    ("question", "guessing"),
+    [
+        ("Is this in France?", False),
+        ("Which country is it, and how sure are you?", False),
+        ("Is it in Villeurbanne?", True),
+        ("is it in villeurbanne?", True),
+        ("Is it north of 45.5 degrees, 4.9?", True),
+        ("Is it within 10 km of the Eiffel Tower?", True),
+        ("Choose: A) Villeurbanne B) Bron C) Vénissieux", True),
+        ("Is this in France?\nAnd is it in Bron?", True),
+    ],
+)
+def test_guesses_at_finer_places_are_neither_confirmed_nor_denied(question, guessing):
+    held = Discretion(Level.COUNTRY, ("France",), "France", question)
+    for verdict in ("Yes.", "No, it is not.", "B", "**A**", "Correct!", "That is right.", "You are close."):
+        assert held.allows(verdict) is not guessing, verdict
+    assert held.allows("The sky is blue.")
+
+
 @given(st.text())
 def test_any_text_is_read(text):
     "".join(CITY.held([text]))
