@@ -103,7 +103,9 @@ class OrbitNet(nn.Module):
             textures.append(response.amax((2, 3)))
             textures.append(response.mean((2, 3)).sqrt())
             if number < len(self.components):
-                covariances.append(_covariance(self.components[number](response.flatten(2).transpose(1, 2)).float()))
+                component = self.components[number]
+                flat = response.flatten(2).transpose(1, 2).to(component.weight.dtype)
+                covariances.append(_covariance(component(flat).float()))
         images_NCHW = images_NCHW.float()
         mean = F.adaptive_avg_pool2d(images_NCHW, 8)
         spread = (F.adaptive_avg_pool2d(images_NCHW.square(), 8) - mean.square()).clamp(min=1e-6).sqrt()
