@@ -95,6 +95,25 @@ def family_mib(pid: int) -> float:
     return total
 
 
+def family_cpu_s(pid: int) -> float:
+    """Processor seconds that a process and all that it started have used, which a busy machine hardly changes."""
+    found, total = [pid], 0.0
+    for each in found:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            for file in Path(f"/proc/{each}/task").glob("*/children"):
+                found += [int(child) for child in file.read_text().split()]
+    return total
+
+
+def child_that_runs(module: str) -> int:
+    """The id of the one process that this one started with a module."""
+    children = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    (found,) = [pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+    return found
+
+
 class Memory:
     """Memory over time, once a second."""
 
@@ -232,14 +251,23 @@ def run_overhead(count: int) -> None:
         )
         with (
             vllm.running(config, log=folder / "vllm.log") as bare,
-            server("--store", "memory", "--engine", bare, "--pass-through", folder=folder) as (gate, _),
+            server("--store", "memory", "--engine", bare, "--pass-through", folder=folder) as (gate, pid),
             httpx.Client(timeout=PATIENCE_S, trust_env=False) as client,
         ):
-            compare(client, bare, f"{gate}/v1", urls, count)
+            compare(client, bare, f"{gate}/v1", urls, count, (child_that_runs("gaea.app.vllm"), pid))
 
 
-def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: int) -> None:
-    """Alternate between the two, and print quantiles of each and of the ratio."""
+def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: int, pids: tuple[int, int]) -> None:
+    """Alternate between the two, and print quantiles of each, their ratio, and processor time per request.
+
+    Args:
+        client: Asks both.
+        bare: URL of vLLM.
+        gate: URL of the gateway.
+        urls: Pictures.
+        count: Pairs of requests in each comparison.
+        pids: Of vLLM and of the gateway.
+    """
 
     def timed(base: str, body: dict[str, Any]) -> float:
         began = time.perf_counter()
@@ -250,22 +278,30 @@ def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: 
 
     def both(name: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
         drawn, ours, theirs = random.Random(0), list[float](), list[float]()
+        used = [0.0, 0.0]
         for number in range(count + len(pairs)):
+            if number == len(pairs):  # the first round warms what keeps pictures and prefixes
+                used = [family_cpu_s(pid) for pid in pids]
             direct, through = pairs[number % len(pairs)]
             took = {}
             for gateway in drawn.sample([True, False], 2):
                 took[gateway] = timed(gate, through) if gateway else timed(bare, direct)
-            if number >= len(pairs):  # the first round warms what keeps pictures and prefixes
+            if number >= len(pairs):
                 ours.append(took[True])
                 theirs.append(took[False])
+        vllm_ms, gate_ms = (1000 * (family_cpu_s(pid) - before) for pid, before in zip(pids, used, strict=True))
         half, bare_half = statistics.median(ours), statistics.median(theirs)
         print(
             f"{name:34s} {count:5d}   {1000 * bare_half:7.1f} {_p(theirs, 95)}   {1000 * half:7.1f} {_p(ours, 95)}"
-            f"   {100 * (half / bare_half - 1):+6.1f} %   {1000 * (half - bare_half):+6.1f} ms",
+            f"   {100 * (half / bare_half - 1):+6.1f} %   {1000 * (half - bare_half):+6.1f} ms"
+            f"   {vllm_ms / (2 * count):7.1f} {gate_ms / count:7.1f}",
             flush=True,
         )
 
-    print("requests                               n   bare p50 ms  p95 s   gateway p50 ms  p95 s   overhead at p50")
+    print(
+        "requests                               n   bare p50 ms  p95 s   gateway p50 ms  p95 s   overhead at p50"
+        "            CPU ms a request: vLLM, gateway"
+    )
     for tokens in (32, 128):
         text = "Describe this picture." if tokens == 32 else "Where is this, and what is known of it?"
         bodies = [{"messages": question(url, text), "max_tokens": tokens, "temperature": 0} for url in urls]
