@@ -254,10 +254,10 @@ def run_overhead(count: int) -> None:
             server("--store", "memory", "--engine", bare, "--pass-through", folder=folder) as (gate, pid),
             httpx.Client(timeout=PATIENCE_S, trust_env=False) as client,
         ):
-            compare(client, bare, f"{gate}/v1", urls, count, (child_that_runs("gaea.app.vllm"), pid))
+            compare(client, bare, f"{gate}/v1", urls, count, pids=(child_that_runs("gaea.app.vllm"), pid))
 
 
-def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: int, pids: tuple[int, int]) -> None:
+def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: int, *, pids: tuple[int, int]) -> None:
     """Alternate between the two, and print quantiles of each, their ratio, and processor time per request.
 
     Args:
