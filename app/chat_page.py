@@ -63,7 +63,7 @@ class Page:
         self.status = gr.HTML("", elem_id="status", html_template='<p role="status" aria-live="polite">${value}</p>')
         with gr.Row(elem_id="chips", visible=False) as self.chips:
             self.follow_ups = [gr.Button(text, size="sm", elem_classes="chip") for text in chat_parts.FOLLOW_UPS]
-            self.guess = gr.Button("Guess anyway", size="sm", elem_classes="chip", visible=False)
+            self.guess = gr.Button("Guess anyway", size="sm", elem_id="guess", elem_classes="chip", visible=False)
         self.question = gr.Textbox(
             placeholder="Ask about the photo",
             label="Question",

@@ -28,7 +28,7 @@ _IN_WORDS = {
     "confident": "I am confident.",
     "fairly sure": "I am fairly sure.",
     "unsure": "I am unsure: treat this as a lead, not as a fact.",
-    "cannot tell": "I cannot tell where this is.",
+    "cannot tell": "Too many places look like this, or none that I know does.",
 }
 _WELCOME = (
     '<section class="verdict welcome"><h1>Where was this taken?</h1><p class="plain">Drop a photo, and get an answer '

@@ -347,6 +347,9 @@ def test_a_search_can_be_narrowed_and_coarsened(visit: Callable[..., Any], delta
     visitor.choose(delta)
     visitor.answered()
     page.get_by_text("Narrow it down").click()
+    left = page.locator("#ask-box").bounding_box()["x"]
+    for part in ("#narrow", "#area-only", ".privacy"):
+        assert page.locator(part).bounding_box()["x"] == pytest.approx(left, abs=12), "one column, however much is open"
     page.get_by_label("Hint").fill("somewhere in Libya")
     page.get_by_role("button", name="Look again").click()
     visitor.answered(2)
