@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     ask.check_targets([*outs, args.journal])
     narrow, level = conditions.narrow(args), conditions.disclosure(args)
     prices = _prices(args.price)
-    listed = photos(args.source)
+    listed = photos(args.photos)
     if not (outs or args.review or args.estimate):
         outs = ["located.csv"]
         ask.check_targets(outs)
@@ -129,7 +129,7 @@ def _journal_path(given: str | None, outs: Sequence[str]) -> Path:
 
 def _asked(args: argparse.Namespace, assistant: Assistant) -> dict[str, Any]:
     """What all answers of one journal depend on."""
-    said = {name: getattr(args, name) for name in ("country", "region", "box", "near", "guess", "words")}
+    said = {name: getattr(args, name) for name in ("country", "region", "box", "near", "source", "guess", "words")}
     said["disclosure"] = args.disclosure
     return {name: value for name, value in (assistant.describe() | said).items() if value not in (None, False)}
 

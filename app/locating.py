@@ -10,7 +10,7 @@ from gaea.app import conditions
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add them to a parser."""
     command.add_argument(
-        "source", metavar="SOURCE", nargs="+", help="folder, photo, or table (CSV, TSV, JSON lines, Parquet) of paths"
+        "photos", metavar="SOURCE", nargs="+", help="folder, photo, or table (CSV, TSV, JSON lines, Parquet) of paths"
     )
     command.add_argument(
         "--out",

@@ -51,10 +51,12 @@ class FakeChat:
 class FakeAssistant:
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.narrowed: list[Any] = []
         self.engine: Any = object()
 
     def open(self, photo: Photo, *, narrow: Any = None, disclosure: Any = None) -> FakeChat:
         self.opened.append(photo.name)
+        self.narrowed.append(narrow)
         return FakeChat(photo, disclosure=disclosure)
 
     def describe(self) -> dict[str, Any]:
@@ -119,6 +121,13 @@ def test_it_goes_on_where_it_was_and_writes_the_same(assistant: FakeAssistant, f
     assert cli.main(["locate", "photos", "--quiet", "--out", "b.csv", "--journal", "j"]) == 1
     assert len(assistant.opened) == 5
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+
+
+def test_what_was_narrowed_is_what_was_asked_for(assistant: FakeAssistant, folder: Path) -> None:
+    cli.main(["locate", "photos/40.png", "--quiet", "--out", "a.csv"])
+    assert assistant.narrowed == [None]
+    cli.main(["locate", "photos/40.png", "--quiet", "--out", "b.csv", "--country", "PE", "--source", "mine"])
+    assert (assistant.narrowed[1].countries, assistant.narrowed[1].sources) == (("PE",), ("mine",))
 
 
 def test_words_only_where_they_are_asked_for(assistant: FakeAssistant, folder: Path) -> None:
