@@ -293,11 +293,11 @@ def test_sessions_are_apart_and_forgotten(photo: Photo) -> None:
 
 def test_a_server_holds_only_so_many_sessions() -> None:
     sessions = Sessions()
-    first = sessions.of("first")
+    running = sessions.of("first").stop
     for number in range(chat_session.MAX_SESSIONS):
         sessions.of(str(number))
     assert len(sessions) == chat_session.MAX_SESSIONS
-    assert first.stop.is_set()
+    assert running.is_set()
 
 
 def test_forgetting_while_an_answer_is_made_keeps_nothing(photo: Photo) -> None:
