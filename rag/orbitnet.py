@@ -103,7 +103,7 @@ class OrbitNet(nn.Module):
             textures.append(response.amax((2, 3)))
             textures.append(response.mean((2, 3)).sqrt())
             if number < len(self.components):
-                component = self.components[number]
+                component = cast("nn.Linear", self.components[number])
                 flat = response.flatten(2).transpose(1, 2).to(component.weight.dtype)
                 covariances.append(_covariance(component(flat).float()))
         images_NCHW = images_NCHW.float()

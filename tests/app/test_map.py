@@ -270,6 +270,7 @@ def test_without_the_imagery_package_the_map_is_plain_but_there(monkeypatch: pyt
     with_imagery = chart.draw_world(make(), None)
     missing: Callable[[str], None] = lambda name: None  # noqa: E731
     monkeypatch.setattr(backdrop, "_resource", missing)
+    monkeypatch.setattr(backdrop, "_blue_marble", backdrop._blue_marble.__wrapped__)  # what was decoded is kept
     plain = chart.draw_world(make(), None)
     assert "<image" not in plain
     assert 'class="sea"' in plain

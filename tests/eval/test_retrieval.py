@@ -369,7 +369,7 @@ class TestExam:
 def test_words_are_right_when_they_name_the_country(assistant, ground, monkeypatch):
     (query,) = [q for q in ground.queries if q.country == "GH"]
     said = iter(["I would say it is in Ghana.", "It is in Togo."])
-    monkeypatch.setattr(Recorder, "complete", lambda *_, **__: next(said))
+    monkeypatch.setattr(Recorder, "stream", lambda *_, **__: iter([next(said)]))
     with_engine = dataclasses.replace(assistant, engine=Recorder(assistant.engine))
     found = recall(ground, query, RetrievalConfig(), ground.memory.store)
     seen = Seen(query.strangeness)
