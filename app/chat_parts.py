@@ -14,7 +14,7 @@ from gaea.errors import MissingDependencyError
 
 EXAMPLES = (
     ("The Nile delta", (30.9, 31.1)),
-    ("Lake Titicaca", (-15.8, -69.4)),
+    ("The Eye of the Sahara", (21.1, -11.4)),
     ("The toe of Italy", (39.0, 16.5)),
     ("The Aral Sea", (45.0, 59.5)),
     ("Florida", (27.0, -81.0)),

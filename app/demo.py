@@ -20,7 +20,7 @@ from gaea.errors import InputError
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
 
-DEFAULT_PLACE = "30.9,31.1"  # the Nile delta
+DEFAULT_PLACE = "21.1,-11.4"  # the Eye of the Sahara
 QUESTIONS = (
     "Where is this?",
     "What country, climate and neighbours?",
@@ -90,7 +90,7 @@ def _next_steps(photo: str | None) -> str:
     steps = (
         (f'ask {picture} "Which languages are spoken here?"', "anything else about it"),
         ("ask your.jpg --html your.html", "a photo of your own"),
-        ('demo --place "-15.8,-69.4"', "another place on Earth"),
+        ('demo --place "27,-113"', "another place on Earth"),
         ("doctor", "what is installed, and what could be"),
         ("ask --help", "your own model, index or endpoint; see also README.md"),
     )
