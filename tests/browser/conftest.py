@@ -107,7 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread while it lives, and would be in others' way
 def chromium() -> Iterator[Any]:
     """A browser; skipped where there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,8 @@ def test_the_official_asynchronous_client_asks_side_by_side(served: Serve, url: 
             asked = [client.chat.completions.create(model="gaea-nano", messages=question(url)) for _ in range(6)]
             return await asyncio.gather(*asked)
 
-    replies = asyncio.run(ask())
+    with ThreadPoolExecutor(1) as pool:  # other tests may have left a loop running in this thread
+        replies = pool.submit(lambda: asyncio.run(ask())).result()
     assert len({reply.choices[0].message.content for reply in replies}) == 1
     assert len({reply.id for reply in replies}) == 6
 

@@ -52,7 +52,10 @@ def test_killed_in_the_middle_it_ends_the_same(folder: Path) -> None:
 
 def test_interrupted_it_says_so_and_goes_on(folder: Path) -> None:
     journal = folder / "out.csv.journal"
+    # What a shell starts in the background ignores interrupts, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(command("--out", "out.csv"), cwd=folder, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     while child.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 5):
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)

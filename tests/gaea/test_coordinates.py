@@ -212,9 +212,12 @@ def test_any_text_is_read_without_an_error(text):
 def test_time_is_linear_in_the_text(piece):
     def seconds(characters):
         text = piece * (characters // len(piece))
-        started = time.process_time()
-        find_coordinates(text)
-        return time.process_time() - started
+        took = []
+        for _ in range(3):  # the least of three: a busy machine makes some dearer
+            started = time.process_time()
+            find_coordinates(text)
+            took.append(time.process_time() - started)
+        return min(took)
 
     seconds(1000)
     assert seconds(40_000) < 0.1 + 8 * seconds(10_000)
