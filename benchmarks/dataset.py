@@ -1,6 +1,6 @@
 """Does a dataset of GAEA's size need memory? Rows written, read, exported and counted, each in a process of its own.
 
-    .venv/bin/python benchmarks/dataset.py --rows 1430000 --out /tmp/rows
+    .venv/bin/python benchmarks/dataset.py --rows 1430000 --out rows
 
 The rows are made up, in the shares and about the lengths of GAEA-1.4M. ``--peer`` also reads the same file with
 ``json.load``, which holds it all: at full size that takes several GB.
