@@ -75,6 +75,8 @@ class Turns:
         session = self._session(request)
         if session.photo is not None and not session.messages:
             yield from self._answered(session, question.strip() or FIRST_QUESTION, wishes)
+        else:
+            yield _changes()  # of a handler that yields nothing Gradio empties everything, the fault that was told too
 
     def ask(self, request: gr.Request, question: str, *wishes: Any) -> Iterator[list[Any]]:
         """Ask a question."""

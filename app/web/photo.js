@@ -84,6 +84,11 @@
     });
     watch('value', show);
     show();
+    // A file may have been chosen before anybody listened.
+    for (const input of [choose, capture]) {
+      if (input.files[0]) { send(input.files[0]); input.value = ''; }
+    }
+    card.dataset.live = '';
   };
 
   /** Light or dark, kept for the next visit. */

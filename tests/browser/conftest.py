@@ -136,6 +136,7 @@ def visit(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
         page.on("dialog", lambda dialog: (visitor.faults.append(dialog.message), dialog.dismiss()))
         page.goto(server.url)
         page.locator(".globe.ready").wait_for()
+        page.locator(".photo-card[data-live]").wait_for()
         return visitor
 
     yield made
