@@ -66,13 +66,6 @@ def application(assistant: Assistant, *, hosts: frozenset[str] = frozenset()) ->
         path="/",
         theme=chat_style.theme(),
         css=chat_style.style_sheet(),
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        max_file_size=1,
+        **chat_server.ALONE,
     )
     return chat_server.Doorkeeper(app, hosts)

@@ -33,6 +33,18 @@ SCRIPTS = ("earth.js", "sphere.js", "drawing.js", "globe.js", "controls.js", "ph
 CLOSED = ("/gradio_api/upload", "/gradio_api/process_recording", "/gradio_api/deep_link", "/monitoring")
 """What Gradio would write to disk, or tell of others."""
 
+ALONE: dict[str, Any] = {
+    "footer_links": [],
+    "run_history": False,
+    "show_error": False,
+    "enable_monitoring": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "mcp_server": False,
+    "max_file_size": 1,
+}
+"""How pages are mounted: with nothing of Gradio's that shows, keeps or serves more than the page itself."""
+
 # Gradio builds its components' code at run time, hence 'unsafe-eval'; nothing may come from or go to anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "

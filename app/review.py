@@ -193,14 +193,7 @@ def application(review: Review, *, hosts: frozenset[str] = frozenset()) -> Any:
         path="/",
         css=STYLE,
         head=KEYS,
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        max_file_size=1,
+        **chat_server.ALONE,
     )
     return chat_server.Doorkeeper(app, hosts)
 
