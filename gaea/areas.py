@@ -2,8 +2,8 @@
 
 Countries, and the states of the big federal ones, come from the tables of :mod:`gaea.borders`. Other regions are known
 by their towns alone: a cell belongs to the region of the nearest town of its country, as in
-:func:`gaea.borders.region_names`. Boxes and circles are made of cells about a sixtieth as wide as they are, those whose
-centres lie inside.
+:func:`gaea.borders.region_names`. Boxes and circles are made of cells about a sixtieth as wide as they are, long narrow
+boxes of finer ones; those count whose centres lie inside.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from gaea.hilbert import CellArray
 from gaea.sphere import EARTH_AREA_KM2, EARTH_RADIUS_KM, great_circle_km, normalise_lon
 
 CELLS_OF_A_BOX = 4096
+CELLS_OF_A_STRIP = 65_536
+CELLS_ACROSS = 8
+"""A box much longer than wide gets more cells, so that some lie side by side in it."""
+
 _LARGE_KM2 = 1e6
 
 
@@ -80,7 +84,10 @@ def box(south: float, west: float, north: float, east: float) -> CellArray:
     """A box in degrees; west above east crosses the antimeridian."""
     width_deg = (east - west) % 360 if west > east else east - west
     area = EARTH_AREA_KM2 * (math.sin(math.radians(north)) - math.sin(math.radians(south))) / 2 * width_deg / 360
-    level = _level_of_area(area / CELLS_OF_A_BOX)
+    widest = math.cos(math.radians(min(abs(south), abs(north)))) if south * north > 0 else 1.0
+    across_km = math.radians(min(north - south, width_deg * widest)) * EARTH_RADIUS_KM
+    level = max(_level_of_area(area / CELLS_OF_A_BOX), _level_of_area((across_km / CELLS_ACROSS) ** 2))
+    level = min(level, _level_of_area(area / CELLS_OF_A_STRIP))
     step_deg = math.degrees(s2.mean_edge_km(level) / EARTH_RADIUS_KM) / 3
     lat = np.linspace(south, north, int((north - south) / step_deg) + 2)
     # Meridians draw together towards the poles: each parallel gets as many points as it is long.
