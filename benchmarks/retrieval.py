@@ -344,6 +344,7 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=1e6, help="stop building after so long; repeat to go on")
     parser.add_argument("--ask-seconds", type=float, default=60.0, help="for each set of queries at most")
+    parser.add_argument("--phase", choices=("build", "ask"), help="only this one")
     parser.add_argument("--again", action="store_true", help="measure what has been measured already")
     parser.add_argument("--work", type=Path, help="rows and stores lie here, and stay (default: build/retrieval-ROWS)")
     parser.add_argument("--results", type=Path, default=root / "docs/results/retrieval-speed.jsonl")
@@ -354,8 +355,9 @@ def main() -> None:
     make_rows(options.work, options.rows)
     make_truth(options.work)
     for name in options.only or (*STORES, *PEERS):
-        if time.time() < until and measure(name, "build", options, until) and time.time() < until:
-            measure(name, "ask", options, until)
+        phases = [options.phase] if options.phase else ["build", "ask"]
+        # What is not built whole cannot be asked; all() stops there.
+        all(time.time() < until and measure(name, phase, options, until) for phase in phases)
     write_page(options.results, options.table)
 
 
