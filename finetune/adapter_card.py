@@ -43,7 +43,7 @@ class Made:
 def write(folder: Path, made: Made) -> None:
     """Write card, likeness and recipe beside the weights."""
     (folder / "README.md").write_text(card(made), encoding="utf-8")
-    told = {"base": made.recipe.model, "likeness": dict(made.likeness)}
+    told = {"base": made.recipe.model, "likeness": dict(made.likeness), "concludes": made.recipe.concludes}
     (folder / LIKENESS_FILE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     settings = json.dumps(dataclasses.asdict(made.recipe), indent=2) + "\n"
     (folder / "recipe.json").write_text(settings, encoding="utf-8")

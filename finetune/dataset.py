@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from gaea.errors import InputError
@@ -121,6 +121,10 @@ class Example:
     def place(self) -> tuple[float, float] | None:
         """(lat_deg, lon_deg), or None where the row does not tell."""
         return place(self.ours)
+
+    def replied(self, answer: str) -> Example:
+        """The same with another first answer."""
+        return replace(self, turns=(self.turns[0], replace(self.turns[1], text=answer), *self.turns[2:]))
 
     def pairs(self) -> Iterator[tuple[Turn, Turn]]:
         """Each question with its answer."""

@@ -82,6 +82,9 @@ class LoraRecipe:
         max_pixels: Most, likewise.
         precision: ``bf16`` or ``float32``.
         gradient_checkpointing: Compute activations twice rather than keep them.
+        even: Every row counts the same, however long its answer; otherwise every token does, as GAEA has it.
+        concludes: Choices and verdicts are taught fact first ("pharmacy, so B."), and held to it in use; see
+            :mod:`gaea.finetune.conclusions`.
         group_by_length: Rows of like length share a batch.
         system: Whether conversations begin with GAEA's system message; not for a template without one.
         evaluate_every: Steps between evaluations, where there are rows to evaluate on.
@@ -112,6 +115,8 @@ class LoraRecipe:
     max_pixels: int = 0
     precision: str = "bf16"
     gradient_checkpointing: bool = True
+    even: bool = False
+    concludes: bool = False
     group_by_length: bool = True
     system: bool = True
     evaluate_every: int = 500

@@ -23,6 +23,7 @@ from gaea.errors import InputError, ModelError, first_line
 from gaea.finetune import curve
 from gaea.finetune.collate import Encoded, mismatch
 from gaea.finetune.lora import LoraRecipe, groups
+from gaea.finetune.rowloss import row_mean
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def arguments(recipe: LoraRecipe, folder: Path, *, device: str, evaluates: bool)
         save_total_limit=2,
         report_to=[],
         remove_unused_columns=False,
+        average_tokens_across_devices=not recipe.even,
         prediction_loss_only=True,
         dataloader_num_workers=recipe.workers,
         dataloader_pin_memory=device != "cpu",
@@ -124,7 +126,7 @@ class LoraTrainer(Trainer):
 
     def __init__(self, recipe: LoraRecipe, **options: Any) -> None:
         self._recipe = recipe
-        super().__init__(**options)
+        super().__init__(**options, compute_loss_func=self._row_loss if recipe.even else None)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As the Trainer's; and FSDP also where the processes have CPUs only, which accelerate leaves out."""
@@ -154,6 +156,11 @@ class LoraTrainer(Trainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         lengths = dataset.lengths() if self._recipe.group_by_length else [0] * len(dataset)
         return LikeLengths(lengths, self._recipe.batch_size, seed=self._recipe.seed)
+
+    def _row_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        """The mean over rows; in training a share of the accumulated batch, and then the Trainer divides no more."""
+        loss = row_mean(outputs["logits"], labels)
+        return loss if num_items_in_batch is None else loss / self.current_gradient_accumulation_steps
 
     def compute_loss(self, model: Any, inputs: Encoded, *args: Any, **options: Any) -> Any:
         """As the Trainer's, with a mismatch of image tokens told in one line."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gaea.finetune import adapter_card, lora, recipe
+from gaea.finetune import adapter_card, conclusions, lora, recipe
 from gaea.finetune.collate import Collator
 from gaea.finetune.dataset import Example
 from gaea.finetune.examples import SKIPPED_FILE, Conversations, Tell, skipped
@@ -75,7 +75,15 @@ def tune(
     set_seed(settings.seed)  # the LoRA begins at random, and in every process alike
     student = lora.prepare(*lora.load(settings, device=device), settings)
     data, held_out = (
-        Conversations(given, images, student.processor, settings.max_tokens, settings.system, tell, out / SKIPPED_FILE)
+        Conversations(
+            conclusions.taught(given) if settings.concludes else given,
+            images,
+            student.processor,
+            settings.max_tokens,
+            settings.system,
+            tell,
+            out / SKIPPED_FILE,
+        )
         for given in (rows, validation)
     )
     trainer = LoraTrainer(

@@ -79,6 +79,12 @@ def check_base(adapter: str | Path, model: Any) -> None:
         )
 
 
+def concludes(adapter: str | Path) -> bool:
+    """Whether an adapter was taught to name the fact before a choice or a verdict; see :mod:`gaea.concluding`."""
+    file = _file(adapter, LIKENESS_FILE)
+    return file is not None and bool(json.loads(Path(file).read_text(encoding="utf-8")).get("concludes"))
+
+
 def fit(model: Any, processor: Any, adapter: str | Path) -> Any:
     """Put an adapter on a bare model, with the words it was taught.
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from gaea import adapters, geotokens
+from gaea.concluding import Concluding
 from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
@@ -141,6 +142,7 @@ class TransformersEngine:
         self.has_geotokens = all(i is not None and i != unknown for i in ids)
         self._symbol_ids = ids
         self._spoken = [] if adapter else _spoken(Path(model))  # an adapter has words of its own
+        self._words = list(range(len(tokenizer))) if adapter and adapters.concludes(adapter) else []
 
     def see(self, image: Image.Image) -> Sight:
         """Prepare the picture; its features are computed with the first question and kept."""
@@ -214,16 +216,24 @@ class TransformersEngine:
                 return torch.full((len(input_ids),), enough(), dtype=torch.bool, device=input_ids.device)
 
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
-        if self._spoken:
-            speech = Speech.about(
-                messages,
-                self._spoken,
-                lambda value: list(tokenizer(value, add_special_tokens=False)["input_ids"]),
-                tokenizer.eos_token_id,
-            )
-            options["prefix_allowed_tokens_fn"] = lambda _, ids: speech.allowed(ids[prompt:].tolist())
+        held = self._held(messages)
+        if held is not None:
+            options["prefix_allowed_tokens_fn"] = lambda _, ids: held.allowed(ids[prompt:].tolist())
         with torch.inference_mode():
             self._model.generate(**inputs, **options, streamer=Told(), stopping_criteria=[Enough()])
+
+    def _held(self, messages: Sequence[Message]) -> Speech | Concluding | None:
+        """What a reply is held to; nothing, but for a model or an adapter that was taught to speak so."""
+        tokenizer = self._processor.tokenizer
+
+        def tokenize(text: str) -> list[int]:
+            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        if self._spoken:
+            return Speech.about(messages, self._spoken, tokenize, tokenizer.eos_token_id)
+        if self._words:
+            return Concluding.about(messages, tokenize, tokenizer.decode, self._words, tokenizer.eos_token_id)
+        return None
 
     def scorer(self, messages: Sequence[Message], sight: Sight) -> NextToken:
         """Scores S2 symbols; the prompt and every symbol are read once, whatever the order of the paths."""

@@ -43,6 +43,12 @@ def told(messages: Sequence[Message]) -> list[str]:
     return list(values)
 
 
+def asked(messages: Sequence[Message]) -> str:
+    """The last question of a conversation, without the fenced data before it."""
+    texts = [part["text"] for part in messages[-1]["content"] if "text" in part]
+    return texts[-1].rpartition(FENCE_CLOSE)[2].strip() if texts else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Conclusion:
     """What follows for a question from the values that a reply has named.
@@ -57,7 +63,9 @@ class Conclusion:
     def options(self) -> dict[str, str]:
         """The options that the question lists, by letter; none where it is a statement to judge."""
         marks = list(_OPTION.finditer(self.question))
-        if [mark[1] for mark in marks] != list("ABCDEFGH")[: len(marks)] or len(marks) < 2:
+        while marks and "".join(mark[1] for mark in marks) != "ABCDEFGH"[: len(marks)]:
+            marks = marks[1:]  # "9.5° E. Which of these …"
+        if len(marks) < 2:
             return {}
         ends = [mark.start() for mark in marks[1:]] + [len(self.question)]
         return {m[1]: self.question[m.end() : end].strip(" \n,;") for m, end in zip(marks, ends, strict=True)}
@@ -75,11 +83,11 @@ class Conclusion:
             return same or tuple(self.options)
         if not value:
             return ("yes", "no")
-        asked = _plain(self.question)
+        said = _plain(self.question)
         # One of several neighbours or languages is true by itself; a list is true only if it is the same list.
-        parts = [value] if ", " in asked else [value, *value.split(", ")]
-        found = (re.search(rf"(?<!\w){re.escape(_plain(part))}(?!\w)", asked) for part in parts)
-        whole = (m and not asked[: m.start()].endswith(", ") and not asked[m.end() :].startswith(", ") for m in found)
+        parts = [value] if ", " in said else [value, *value.split(", ")]
+        found = (re.search(rf"(?<![\w-]){re.escape(_plain(part))}(?![\w-])", said) for part in parts)
+        whole = (m and not said[: m.start()].endswith(", ") and not said[m.end() :].startswith(", ") for m in found)
         words = f" {normalise(self.question)} "
         return ("yes",) if any(whole) or any(f" {name} " in words for name in _other_names(value)) else ("no",)
 
@@ -133,10 +141,8 @@ class Speech:
             end: The token that ends a reply.
         """
         values = told(messages)
-        inside = {form: value for value in values for form in _forms(f" {value}", tokenize)}
-        opening = {form: value for value in values for form in _forms(value, tokenize)}
-        asked = [part["text"] for part in messages[-1]["content"] if "text" in part]
-        question = asked[-1].rpartition(FENCE_CLOSE)[2].strip() if asked else ""
+        inside = {form: value for value in values for form in forms(f" {value}", tokenize)}
+        opening = {form: value for value in values for form in forms(value, tokenize)}
         words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")}
         concludes = tokenize(CONCLUDES)
         return cls(
@@ -145,7 +151,7 @@ class Speech:
             tuple(sorted(opening)),
             end,
             {**opening, **inside},
-            Conclusion(question),
+            Conclusion(asked(messages)),
             {**words, CONCLUDES: concludes[0]} if len(concludes) == 1 else {},
         )
 
@@ -171,7 +177,7 @@ class Speech:
         return self.values if position else self.values + self.opening
 
 
-def _forms(text: str, tokenize: Callable[[str], list[int]]) -> Iterator[tuple[int, ...]]:
+def forms(text: str, tokenize: Callable[[str], list[int]]) -> Iterator[tuple[int, ...]]:
     """The tokens of a text, and those of it with a mark behind where the two grow together: ``(CHF)`` and ``,``."""
     plain = tuple(tokenize(text))
     yield plain

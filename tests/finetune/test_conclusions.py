@@ -1,0 +1,68 @@
+"""Choices and verdicts are taught fact first, and only where the reader of names concludes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gaea.finetune.collate import IGNORED
+from gaea.finetune.conclusions import fact_first, taught
+from gaea.finetune.customs import describe
+from gaea.finetune.dataset import Example, Turn
+from gaea.finetune.geography import Geographer
+from gaea.finetune.questions import Item, example_of_item
+from gaea.finetune.rowloss import row_mean
+from gaea.finetune.wording import LETTERS, Deck
+from gaea.speech import Conclusion
+
+PLACES = ((47.14, 9.52), (-33.9, 18.5), (35.7, 139.7), (51.5, -0.1), (-22.9, -43.2))
+
+
+def made(form: str, skill: str) -> list[Item]:
+    rng = np.random.default_rng(2)
+    geographer = Geographer(rng, Deck(rng))
+    items = (getattr(geographer, form)(describe(*place), skill, "a.jpg") for place in PLACES for _ in range(4))
+    return [item for item in items if item is not None]
+
+
+@pytest.mark.parametrize("skill", ["country", "continent", "capital", "languages"])
+def test_the_right_option_comes_before_its_letter(skill: str) -> None:
+    for item in made("choice", skill):
+        answer = fact_first(item)
+        assert answer == f"{item.key}, so {LETTERS[item.options.index(item.key)]}."
+        assert Conclusion(item.question).follows([item.key]) == (answer[-2],)
+
+
+@pytest.mark.parametrize("skill", ["country", "driving", "climate", "setting"])
+def test_what_is_true_comes_before_the_verdict(skill: str) -> None:
+    verdicts = set()
+    for item in made("true_false", skill):
+        answer = fact_first(item)
+        if answer is None:
+            continue
+        value, _, verdict = answer.rpartition(", so ")
+        assert (value == item.params["claim"]) == (item.key == "True") == (verdict == "yes.")
+        verdicts.add(verdict)
+    assert verdicts == {"yes.", "no."}
+
+
+def test_open_answers_and_rows_of_strangers_stay() -> None:
+    assert all(fact_first(item) is None for item in made("short", "country"))
+    stranger = Example(("a.jpg",), "MCQ", (Turn("human", "<image>\nWhich?"), Turn("gpt", "A")))
+    choice = example_of_item(made("choice", "country")[0], "test")
+    kept, changed = taught([stranger, choice])
+    assert kept is stranger
+    assert (changed.question, changed.ours) == (choice.question, choice.ours)
+    assert changed.answer != choice.answer
+
+
+def test_rows_count_alike_however_long_their_answers() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 9, 5, requires_grad=True)
+    labels = torch.full((2, 9), IGNORED)
+    labels[0, 1:8], labels[1, 8] = 1, 2
+    each = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none")
+    each = each.view(2, 8)
+    wanted = (each[0, :7].mean() + each[1, 7]) / 2
+    torch.testing.assert_close(row_mean(logits, labels), wanted)
