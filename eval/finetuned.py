@@ -40,6 +40,10 @@ ANSWER_TOKENS = {"LVQA": 200}
 """Room for a reply; 60 for the other types."""
 
 
+CONDITIONS = ("none", "right", "wrong")
+"""What a contestant is told: nothing, neighbours of the picture, or neighbours of a picture taken far away."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """A held-out question with its picture.
@@ -181,7 +185,10 @@ def arguments(name: str, parser: argparse.ArgumentParser) -> None:  # noqa: ARG0
     )  # fmt: skip
     parser.add_argument("--no-base", action="store_true", help="leave the base alone out")
     parser.add_argument("--retrieval", metavar="INDEX", help="tell neighbours from this index, or nano, in the prompt")
-    parser.add_argument("--wrong", type=float, default=0.0, metavar="SHARE", help="of the blocks: of a far-away place")
+    parser.add_argument(
+        "--evidence", nargs="+", choices=CONDITIONS, default=["right"],
+        help="with --retrieval: neighbours of the picture, of one taken far away, or none; all are asked under each",
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, default=0, help="questions asked (default: all)")
     parser.add_argument("--system", action="store_true", help="send the system message, for models trained with it")
     parser.add_argument("--device", default="cpu", help="torch device")
@@ -201,15 +208,17 @@ def run(options: argparse.Namespace) -> None:
         read_examples(options.rows), options.images or options.rows.parent, limit=options.limit, seed=options.seed
     )
     base = shipped_nano() if options.model == "nano" else options.model
-    tell = _evidence(options)
+    told = _evidence(options)
     replies, seconds = {}, {}
     for name, adapter, quantize in contestants(options.adapter, base=not options.no_base):
         engine = TransformersEngine(
             base, adapter=adapter, quantize=quantize, device=options.device, system=options.system
         )
-        begun = time.perf_counter()
-        replies[name] = answers(engine, asked, tell=tell, progress=tqdm)
-        seconds[name] = round(time.perf_counter() - begun, 1)
+        for condition, tell in told.items():
+            label = f"{name}, {condition}" if len(told) > 1 else name
+            begun = time.perf_counter()
+            replies[label] = answers(engine, asked, tell=tell, progress=tqdm)
+            seconds[label] = round(time.perf_counter() - begun, 1)
     report = {"rows": options.rows.name, "model": options.model, "seconds": seconds}
     report |= compare(asked, replies, seed=options.seed)
     report["replies"] = [
@@ -240,12 +249,15 @@ def contestants(adapters: Sequence[str], *, base: bool) -> list[tuple[str, str |
     return found
 
 
-def _evidence(options: argparse.Namespace) -> Tell | None:
+def _evidence(options: argparse.Namespace) -> dict[str, Tell | None]:
+    """What is told under each condition; without an index nothing, under one."""
     from gaea.finetune import evidence
     from gaea.finetune.lora import EvidenceRecipe
 
     if not options.retrieval:
-        return None
-    # Held-out places have no neighbours near them anyway; nothing is dropped, and wrong ones only if asked for.
-    recipe = EvidenceRecipe(index=options.retrieval, dropped_share=0.0, wrong_share=options.wrong, unseen_share=0.0)
-    return evidence.open_evidence(recipe, device=options.device, seed=options.seed)
+        return {"none": None}
+    # As many as the recipe lora-nano tells; nothing is left out but the picture itself.
+    recipe = EvidenceRecipe(options.retrieval, 4, 1, 1, dropped_share=0.0, wrong_share=0.0, unseen_share=0.0)
+    right = evidence.open_evidence(recipe, device=options.device, seed=options.seed)
+    wrong = dataclasses.replace(right, recipe=dataclasses.replace(recipe, wrong_share=1.0))
+    return {name: {"none": None, "right": right, "wrong": wrong}[name] for name in dict.fromkeys(options.evidence)}

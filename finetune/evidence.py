@@ -23,6 +23,8 @@ from gaea.rag.neighbours import Exclusion, RetrievalConfig, find
 from gaea.sphere import great_circle_km
 
 _TRIES = 20
+_KEPT = 20_000
+"""Pictures whose neighbours are remembered; about 1 KB each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,11 +35,13 @@ class Evidence:
         memory: Encoder, gallery and store.
         recipe: How much is told, and how often it is left out or wrong.
         seed: With the row's number, decides what a row is told; the same in every epoch and after a restart.
+        kept: What pictures were found to be like: rows come about one picture many at a time, and in every epoch again.
     """
 
     memory: GalleryMemory
     recipe: EvidenceRecipe
     seed: int = 0
+    kept: dict[tuple[object, ...], Neighbours] = dataclasses.field(default_factory=dict)
 
     def __call__(self, row: int, example: Example, image: Image.Image) -> str:
         """The evidence for one row, fenced, with a sentence saying what it is; empty where it is left out."""
@@ -66,6 +70,14 @@ class Evidence:
         return Neighbours()
 
     def _recall(self, image: Image.Image, example: Example, *, far: bool) -> Neighbours:
+        key = (*example.images, example.place, far, self.recipe)
+        if key not in self.kept:
+            if len(self.kept) >= _KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[key] = self._found(image, example, far=far)
+        return self.kept[key]
+
+    def _found(self, image: Image.Image, example: Example, *, far: bool) -> Neighbours:
         place, within_km = example.place or (0.0, 0.0), self.recipe.unseen_km if far and example.place else 0.0
         exclude = Exclusion(*place, within_km, similarity_from=self.recipe.same_from)
         config = self._config(exclude)

@@ -13,6 +13,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 
 from gaea.locate.neighbours import Neighbour, Neighbours
 from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message, clean, clean_question
@@ -80,9 +81,15 @@ def line(
 
 def place_name(neighbour: Neighbour) -> str:
     """The town or region, and the country or sea, at a neighbour's place, offline; for :func:`render`'s ``name``."""
+    return _name_at(neighbour.lat, neighbour.lon)
+
+
+@lru_cache(maxsize=65536)
+def _name_at(lat: float, lon: float) -> str:
+    """Looked up once per row of a gallery: neighbours of one picture are neighbours of the next."""
     from gaea import places
 
-    place = places.describe(neighbour.lat, neighbour.lon)
+    place = places.describe(lat, lon)
     town = place.main_city.name if place.main_city else place.region
     return ", ".join(part for part in (town, place.country or place.sea) if part)
 
