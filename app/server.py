@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
         GaeaError: It cannot start as asked for.
     """
     try:
+        import aiohttp  # noqa: F401
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn

@@ -9,9 +9,9 @@ as it is told and tries again; latencies are those of answered requests alone.
 
 *overhead* starts one vLLM, and the server in front of it. The peer is that vLLM, asked directly. Requests alternate
 between the two, in random order, so that both meet the same machine: the same bodies passed through (``engine/NAME``),
-and the follow-up question of a whole conversation (photo known, briefing, disclosure, structured answer) beside the
-very body that the pipeline sends to vLLM for it. First questions, which locate the photo, have no peer: their time is
-printed alone.
+with pictures that both have seen before and with new ones, and the follow-up question of a whole conversation (photo
+known, briefing, disclosure, structured answer) beside the very body that the pipeline sends to vLLM for it. First
+questions, which locate the photo, have no peer: their time is printed alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import contextlib
 import io
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -276,17 +277,18 @@ def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: 
         reply.raise_for_status()
         return took
 
-    def both(name: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    def both(name: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]], *, warm: bool = True) -> None:
         drawn, ours, theirs = random.Random(0), list[float](), list[float]()
+        rounds = len(pairs) if warm else 0  # the first one warms what keeps pictures and prefixes
         used = [0.0, 0.0]
-        for number in range(count + len(pairs)):
-            if number == len(pairs):  # the first round warms what keeps pictures and prefixes
+        for number in range(rounds + count):
+            if number == rounds:
                 used = [family_cpu_s(pid) for pid in pids]
             direct, through = pairs[number % len(pairs)]
             took = {}
             for gateway in drawn.sample([True, False], 2):
                 took[gateway] = timed(gate, through) if gateway else timed(bare, direct)
-            if number >= len(pairs):
+            if number >= rounds:
                 ours.append(took[True])
                 theirs.append(took[False])
         vllm_ms, gate_ms = (1000 * (family_cpu_s(pid) - before) for pid, before in zip(pids, used, strict=True))
@@ -309,6 +311,14 @@ def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: 
             f"passed through, up to {tokens} tokens",
             [({"model": "gaea-nano", **body}, {"model": "engine/gaea-nano", **body}) for body in bodies],
         )
+    new = [url for step in range(1, 3 + 2 * count // len(PLACES)) for url in pictures(north=step / 4)]
+    bodies = [{"messages": question(url, text), "max_tokens": 32, "temperature": 0} for url in new[: 2 * count]]
+    one_each = zip(bodies[::2], bodies[1::2], strict=True)  # else whoever is asked second would find it encoded
+    both(
+        "passed through, new pictures",
+        [({"model": "gaea-nano", **a}, {"model": "engine/gaea-nano", **b}) for a, b in one_each],
+        warm=False,
+    )
     pairs = [(body, {"model": "gaea-nano", "messages": asked}) for asked, body in follow_ups(bare, urls)]
     direct = [({k: v for k, v in body.items() if k not in ("stream", "stream_options")}, ours) for body, ours in pairs]
     both("follow-up, the whole pipeline", direct)
@@ -325,6 +335,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load (default: 30)")
     parser.add_argument("--count", type=int, default=100, help="pairs of requests in each comparison (default: 100)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
     if args.what == "load":
         run_load(args.engine or ["transformers"], args.seconds)
     else:

@@ -131,6 +131,9 @@ def schema() -> dict[str, Any]:
     return document
 
 
+_SCALARS = frozenset({float, str, int, bool, type(None)})
+
+
 def _alternative(data: Mapping[str, Any]) -> Alternative:
     fields = dict(data)
     for name, kind in (("point", Point), ("place", Place)):
@@ -147,6 +150,8 @@ def _build(kind: type[_T], data: Mapping[str, Any]) -> _T:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _SCALARS:  # nearly all of it: the corners of regions
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -19,10 +20,16 @@ from gaea.errors import MissingDependencyError, ModelError, first_line
 MOST_AT_ONCE = 16
 """Requests under way at the same time."""
 
+END: dict[str, Any] = {}
+"""What a stream of events ends with where the server said ``[DONE]``: this very object."""
+
 BUSY = (429, 503)
 LONGEST_WAIT_S = 30.0
 _WAITS_S = (0.5, 1.0, 2.0, 4.0)
 """Between the tries, where a busy server does not say how long it wants to be left alone."""
+
+_DRAIN_S = 1.0
+"""How long a server may take to end a reply after its last event, before its connection is given up."""
 
 
 class NoReplyError(ModelError):
@@ -88,10 +95,11 @@ class Connection:
     def events(
         self, path: str, body: dict[str, Any], *, hang_up: Callable[[Callable[[], None] | None], None] | None = None
     ) -> Generator[dict[str, Any]]:
-        """Send a JSON object and fetch JSON objects as the server sends them, up to ``[DONE]``.
+        """Send a JSON object and fetch JSON objects as the server sends them; :data:`END` stands for its ``[DONE]``.
 
         A server that answers with one object instead of a stream of events sends that one. Closing the iterator closes
-        the connection, by which the server learns that nobody listens.
+        the connection, by which the server learns that nobody listens; who asks on after :data:`END` gets no more, but
+        lets the connection serve others.
 
         Args:
             path: As for :meth:`get`.
@@ -124,8 +132,13 @@ class Connection:
                     reply.read()
                     yield self._object(reply, failed)
                     return
-                for data in _data(reply.iter_bytes()):
+                chunks = reply.iter_bytes()
+                for data in _data(chunks):
                     if data == b"[DONE]":
+                        told(None)
+                        ended = True
+                        yield END
+                        self._drain(reply, chunks, shut)
                         return
                     try:
                         event = json.loads(data)
@@ -146,6 +159,19 @@ class Connection:
         folder = self._base.path.removesuffix("/v1") if path[:1] == "/" else self._base.path.rstrip("/") + "/"
         url = self._base.copy_with(path=folder + path)
         return url, f"no usable reply from {url.copy_with(userinfo=b'')}"
+
+    @staticmethod
+    def _drain(reply: Any, chunks: Iterator[bytes], shut: Callable[[Any], None]) -> None:
+        """Read what ends a reply, so that its connection can be used again; not where it ends with the connection."""
+        if "Transfer-Encoding" not in reply.headers:
+            return
+        late = threading.Timer(_DRAIN_S, shut, [reply.extensions.get("network_stream")])
+        late.start()
+        try:
+            for _ in chunks:
+                pass
+        finally:
+            late.cancel()
 
     @contextlib.contextmanager
     def _opened(self, url: Any, body: dict[str, Any]) -> Iterator[Any]:

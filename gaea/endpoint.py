@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from gaea import geotokens
-from gaea.connection import BUSY, MOST_AT_ONCE, Connection, NoReplyError, reason
+from gaea.connection import BUSY, END, MOST_AT_ONCE, Connection, NoReplyError, reason
 from gaea.decoding import NextToken
 from gaea.engine import MAX_NEW_TOKENS, Sight
 from gaea.errors import ModelError
@@ -127,17 +127,27 @@ class EndpointEngine:
         """See :meth:`gaea.engine.Engine.stream`; a reply that is stopped is cancelled at the server, too."""
 
         def make(listener: Listener) -> None:
-            whole, text, finished = "", Growing(), False
+            whole, text, finished, ended = "", Growing(), False, False
+
+            def end() -> None:
+                if not finished and not listener.enough():
+                    raise ModelError(f"{self.name} broke off in the middle of its reply")
+                listener.put(text.grown(whole, done=True))
+                listener.end()
+
             with contextlib.closing(self._events(messages, sight, listener, max_tokens=max_new_tokens)) as events:
                 for event in events:
+                    if event is END:
+                        end()
+                        ended = True
+                        continue
                     piece, finished = self._said(event, finished)
                     whole += piece
                     listener.put(text.grown(whole))
                     if listener.enough():
                         return
-            if not finished and not listener.enough():
-                raise ModelError(f"{self.name} broke off in the middle of its reply")
-            listener.put(text.grown(whole, done=True))
+            if not ended:
+                end()
 
         return in_thread(make, stopped)
 

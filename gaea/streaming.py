@@ -36,6 +36,10 @@ class Listener:
         """Hand over what is new."""
         self.said.put(piece)
 
+    def end(self) -> None:
+        """Tell the reader that all is said, while the maker may still have something to tidy up."""
+        self.said.put(None)
+
     def enough(self) -> bool:
         """Whether nobody wants more."""
         return self._left.is_set() or (self._stopped is not None and self._stopped())
@@ -73,7 +77,7 @@ def in_thread(make: Callable[[Listener], None], stopped: Callable[[], bool] | No
     def run() -> None:
         try:
             make(listener)
-            listener.said.put(None)
+            listener.end()
         except BaseException as error:
             listener.said.put(error)
 

@@ -23,7 +23,7 @@ from gaea.app.serving.metrics import CONTENT_TYPE_LATEST
 from gaea.app.serving.openchats import Which, fingerprint, limited_by
 from gaea.app.serving.problems import LEFT, ApiError, internal, invalid, told
 from gaea.app.serving.schema import ChatCompletion, ChatRequest, Health, ModelList, SchemaFormat, ServedModel
-from gaea.app.serving.service import Service, as_data_url
+from gaea.app.serving.service import Service
 from gaea.assistant import Chat
 from gaea.errors import GaeaError
 from gaea.narrowing import Narrowing
@@ -174,7 +174,7 @@ async def _jobs(
     """What makes the job in the worker's thread, which unpacks the picture; what can be refused, is refused here."""
     wanted, limits = body.gaea, service.config.limits
     narrow = Narrowing(**{k: tuple(v) for k, v in wanted.narrow.model_dump().items() if v}) if wanted.narrow else None
-    picture = await service.picture(asked.picture)
+    picture = await service.pictures.bytes_of(asked.picture)
     assistant = service.models[body.model]
     most = min(limits.reply, body.max_completion_tokens or body.max_tokens or limits.reply)
 
@@ -194,6 +194,8 @@ async def _jobs(
             question=asked.question,
             guess=wanted.guess,
             cells=wanted.cells,
+            preview=wanted.preview and bool(body.stream),
+            streamed=bool(body.stream) and not replies.structured(body),
             stops=conversation.stop_words(body),
             most_tokens=most,
             stopped=left,
@@ -229,7 +231,7 @@ class _Spoken:
         try:
             yield replies.sse(envelope.chunk(opening, usage=usage))
             async for event in events:
-                if isinstance(event, replies.Said) and not replies.structured(body):
+                if isinstance(event, replies.Said):
                     yield replies.sse(envelope.chunk({"content": event.text}, usage=usage))
                 elif isinstance(event, replies.Finished):
                     used = self._used(event)
@@ -270,13 +272,20 @@ async def _passed_on(service: Service, request: Request, body: ChatRequest) -> R
     if service.passing is None or name not in service.models:
         raise conversation.unknown_model(body.model)
     conversation.check_amounts(body.messages, service.config.limits)
-    await unless_left(request, request.state.ticket.turn())
-    checked = await unless_left(request, _checked_pictures(service, body))
-    if not body.stream:
-        return JSONResponse(await unless_left(request, service.passing.complete(checked)))
-    pieces = await unless_left(request, service.passing.stream(checked))
+    said = await unless_left(request, _said_by_engine(service, service.passing, request, body))
+    if isinstance(said, dict):
+        return JSONResponse(said)
     request.state.ticket.handed_on = True
-    return StreamingResponse(_until_left(pieces, request), media_type="text/event-stream")
+    return StreamingResponse(_until_left(said, request), media_type="text/event-stream")
+
+
+async def _said_by_engine(
+    service: Service, engine: passing.Passing, request: Request, body: ChatRequest
+) -> dict[str, Any] | AsyncIterator[bytes]:
+    await request.state.ticket.turn()
+    urls = [url for message in body.messages for url in conversation.pictures(message)]
+    checked = passing.pictures_as_data(body, await service.pictures.checked(urls, request.state.holder))
+    return await (engine.stream(checked) if body.stream else engine.complete(checked))
 
 
 async def _until_left(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:
@@ -289,20 +298,3 @@ async def _until_left(pieces: AsyncIterator[bytes], request: Request) -> AsyncIt
     finally:
         request.state.ticket.leave()
         await pieces.aclose()  # type: ignore[attr-defined]
-
-
-async def _checked_pictures(service: Service, body: ChatRequest) -> ChatRequest:
-    """The same request, its pictures fetched where need be and found to be pictures of a size that may be opened."""
-    import asyncio
-
-    urls = [url for message in body.messages for url in conversation.pictures(message)]
-    pictures = [await service.picture(url) for url in urls]
-
-    def check() -> Iterator[str]:
-        for url, picture in zip(urls, pictures, strict=True):
-            data = picture()
-            Photo.open(data, limits=service.config.limits.photo, name="image_url")
-            yield url if url[:5].lower() == "data:" else as_data_url(data)
-
-    packed = iter(await asyncio.to_thread(lambda: list(check())))
-    return passing.pictures_as_data(body, lambda _: next(packed))

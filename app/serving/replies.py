@@ -24,9 +24,9 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclasses.dataclass(frozen=True)
 class Preview:
-    """What is known before the first word: the structured answer without text."""
+    """The place is known, and the first word is not: the structured answer without text, where it was asked for."""
 
-    geolocation: dict[str, Any]
+    geolocation: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Job:
         question: What is asked.
         guess: Give a point even when unsure.
         cells: Most cells to list.
+        preview: Tell what is known before the first word.
+        streamed: Hand over the words as they come, not only at the end.
         stops: Texts at which the reply ends.
         most_tokens: Where it is cut.
         stopped: Whether the client has left.
@@ -67,6 +69,8 @@ class Job:
     question: str
     guess: bool
     cells: int
+    preview: bool
+    streamed: bool
     stops: Sequence[str]
     most_tokens: int
     stopped: Callable[[], bool]
@@ -84,20 +88,22 @@ def events(job: Job, chats: OpenChats, counter: TokenCounter) -> Iterator[Previe
         belief = chat.pooled if job.guess and chat.finding.abstained else chat.belief
         preview = reply.preview
     whole, sent, reason = "", 0, "stop"
+    place: dict[str, Any] | None = None
     with reply:
-        yield Preview(geolocation(preview, belief, job.cells))
+        yield Preview(geolocation(preview, belief, job.cells) if job.preview else None)
         for piece in reply:
+            place = place or geolocation(preview, belief, job.cells)  # while the model goes on speaking
             whole, reason, enough = _cut(whole + piece, job, counter)
             ready = len(whole) if enough else len(whole) - _held_back(whole, job.stops)
-            if ready > sent:
+            if job.streamed and ready > sent:
                 yield Said(whole[sent:ready])
                 sent = ready
             if enough:
                 break
-    if len(whole) > sent:
+    if job.streamed and len(whole) > sent:
         yield Said(whole[sent:])
-    answer = dataclasses.replace(reply.answer, text=whole)
-    yield Finished(whole, geolocation(answer, belief, job.cells), reason)
+    place = place or geolocation(preview, belief, job.cells)
+    yield Finished(whole, {**place, "text": whole, "timings": dict(reply.answer.timings)}, reason)
 
 
 def _cut(text: str, job: Job, counter: TokenCounter) -> tuple[str, str, bool]:
@@ -105,7 +111,7 @@ def _cut(text: str, job: Job, counter: TokenCounter) -> tuple[str, str, bool]:
     found = [at for at in (text.find(stop) for stop in job.stops) if at >= 0]
     if found:
         return text[: min(found)], "stop", True
-    if counter.count(text) >= job.most_tokens:
+    if counter.may_reach(text, job.most_tokens) and counter.count(text) >= job.most_tokens:
         return counter.cut(text, job.most_tokens), "length", True
     return text, "stop", False
 

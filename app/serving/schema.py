@@ -159,7 +159,7 @@ class ChatRequest(_Strict):
     max_completion_tokens: int | None = Field(None, ge=1)
     stop: Text | list[Text] | None = None
     n: int | None = None
-    gaea: Extras = Extras()
+    gaea: Extras = Field(default_factory=Extras)
     # Refused unless they ask for nothing.
     tools: list[Any] | None = None
     tool_choice: Any = None

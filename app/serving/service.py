@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager
 
 import gaea
 from gaea.app.serving.access import Keys
@@ -20,11 +18,11 @@ from gaea.app.serving.limits import Limits
 from gaea.app.serving.metrics import Metrics
 from gaea.app.serving.openchats import OpenChats
 from gaea.app.serving.passing import PREFIX, Passing
-from gaea.app.serving.problems import ApiError, invalid, unavailable
+from gaea.app.serving.pictures import Pictures
+from gaea.app.serving.problems import unavailable
 from gaea.app.serving.tokencount import TokenCounter
 from gaea.assistant import Assistant
 from gaea.errors import GaeaError
-from gaea.source import read_source
 
 TIDY_S = 15.0
 STARTING_RETRY_S = 10.0
@@ -80,7 +78,7 @@ class Service:
         self.models: Mapping[str, Assistant] = {}
         self.failure: GaeaError | None = None
         self.metrics, self.admission, self.chats = Metrics(), Admission(limits), OpenChats(limits)
-        self.fetcher = fetcher or Fetcher(config.image_hosts, limits.body_bytes)
+        self.pictures = Pictures(limits, fetcher or Fetcher(config.image_hosts, limits.body_bytes))
         self.counter = TokenCounter(config.counted_as)
         self.executor = ThreadPoolExecutor(limits.parallel, "gaea-worker")
         self.passing: Passing | None = None
@@ -118,21 +116,6 @@ class Service:
             await asyncio.to_thread(self._close)
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def picture(self, url: str) -> Callable[[], bytes]:
-        """How a worker gets a picture's bytes; what has to come over the network is fetched here.
-
-        Raises:
-            ApiError: 400, it is no data URL, and not from a listed host.
-        """
-        if url[:5].lower() == "data:":
-            return lambda: data_of(url, self.config.limits)
-        if url[:5].lower() not in ("http:", "https"):
-            raise invalid(
-                "image_url: expected a data URL such as data:image/jpeg;base64,…", "messages", "image_url_refused"
-            )
-        data = await self.fetcher.fetch(url)
-        return lambda: data
-
     def names(self) -> list[str]:
         """The models that can be asked for."""
         bare = [PREFIX + name for name in self.models] if self.passing is not None else []
@@ -159,6 +142,7 @@ class Service:
         while True:
             await asyncio.sleep(TIDY_S)
             self.chats.tidy()
+            self.pictures.tidy()
 
     def _close(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -176,24 +160,3 @@ class Service:
         watch("gaea_photos_found", "Questions whose photo was known already", lambda: chats.found)
         watch("gaea_ready", "1 when questions are answered", lambda: float(self.ready))
         watch("gaea_engine_restarts", "Restarts of the model server", self.backend.restarts)
-
-
-def data_of(url: str, limits: Limits) -> bytes:
-    """The bytes of a data URL.
-
-    Raises:
-        PhotoError: It is none, or too large.
-    """
-    data, _ = read_source(url, limits.photo)
-    return data
-
-
-def as_data_url(data: bytes) -> str:
-    """A picture's bytes as a data URL."""
-    return "data:application/octet-stream;base64," + base64.b64encode(data).decode()
-
-
-def closed(events: Iterator[Any]) -> None:
-    """End an iterator that nobody reads any more."""
-    with suppress(AttributeError, RuntimeError, ApiError):
-        events.close()  # type: ignore[attr-defined]

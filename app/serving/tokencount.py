@@ -33,6 +33,11 @@ class TokenCounter:
         """Tokens of a text."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    @staticmethod
+    def may_reach(text: str, most: int) -> bool:
+        """Whether a text is long enough to have so many tokens: each has a byte at least, but for one at the start."""
+        return len(text.encode()) + 1 >= most
+
     def cut(self, text: str, most: int) -> str:
         """The longest beginning of a text that has at most so many tokens."""
         encoded = self._tokenizer.encode(text, add_special_tokens=False)

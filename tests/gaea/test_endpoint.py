@@ -489,10 +489,10 @@ class Streaming(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, events, *, hold=None, kind="text/event-stream"):
+    def __init__(self, events, *, hold=None, kind="text/event-stream", handler=None):
         self.events, self.hold, self.kind = events, hold, kind
         self.bodies, self.gone = [], threading.Event()
-        super().__init__(("127.0.0.1", 0), StreamingHandler)
+        super().__init__(("127.0.0.1", 0), handler or StreamingHandler)
 
 
 class StreamingHandler(BaseHTTPRequestHandler):
@@ -580,10 +580,61 @@ def test_leaving_hangs_up_even_while_the_server_is_silent():
         assert server.gone.wait(60)
 
 
+class ChunkedHandler(StreamingHandler):
+    """The same in chunks, whose end is told, so that the connection can serve again; where it is held, it is not."""
+
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.server.connections = getattr(self.server, "connections", 0) + 1
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.bodies.append(body)
+        self.send_response(200)
+        if not self.path.endswith("completions"):
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+            return
+        self.send_header("Content-Type", self.server.kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in [*self.server.events, *([] if self.server.hold else [b""])]:
+            self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+            self.wfile.flush()
+        if self.server.hold is not None:
+            self.connection.settimeout(60)
+            with contextlib.suppress(OSError):
+                if self.connection.recv(1) == b"":
+                    self.server.gone.set()
+            self.close_connection = True
+
+
+def test_a_connection_serves_the_next_reply_too():
+    with streaming(said("In "), said("France.", "stop"), DONE, handler=ChunkedHandler) as (server, engine):
+        sight = engine.see(PICTURE)
+        for _ in range(4):
+            assert "".join(engine.stream(TALK, sight)) == "In France."
+            for thread in threading.enumerate():
+                if thread.name == "gaea reply":
+                    thread.join()  # what the server has still to say is read after the reader has left
+        assert server.connections == 1
+
+
+def test_a_server_that_never_ends_its_reply_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(connection, "_DRAIN_S", 0.2)
+    with streaming(said("In France.", "stop"), DONE, hold=True, handler=ChunkedHandler) as (server, engine):
+        assert "".join(engine.stream(TALK, engine.see(PICTURE))) == "In France."
+        assert server.gone.wait(60), "and is given up"
+
+
 @pytest.mark.parametrize(
     ("events", "message"),
     [
         ([said("In ")], "broke off in the middle"),
+        ([said("In "), DONE], "broke off in the middle"),
         ([said("In "), b'data: {"error": {"message": "out of\\nmemory"}}\n\n', DONE], "broke off: out of memory"),
         ([said("In "), b"data: {not json\n\n"], "an event that is no JSON"),
         ([b'data: {"object": "what"}\n\n', DONE], "sent no text back"),

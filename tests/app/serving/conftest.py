@@ -89,10 +89,9 @@ class Speaker:
 class Behind:
     """A backend of given assistants, whose state a test can change."""
 
-    url = api_key = None
-
-    def __init__(self, models: Mapping[str, Assistant]) -> None:
+    def __init__(self, models: Mapping[str, Assistant], url: str | None = None, api_key: str | None = None) -> None:
         self.models, self.now = models, "ready"
+        self.url, self.api_key = url, api_key
 
     def load(self) -> Mapping[str, Assistant]:
         return self.models
@@ -119,9 +118,13 @@ class Running:
 
 @contextlib.contextmanager
 def serving(
-    models: Mapping[str, Assistant], config: ServiceConfig | None = None, *, fetcher: Fetcher | None = None
+    models: Mapping[str, Assistant],
+    config: ServiceConfig | None = None,
+    *,
+    fetcher: Fetcher | None = None,
+    engine: tuple[str | None, str | None] = (None, None),
 ) -> Iterator[Running]:
-    service = Service(config or ServiceConfig(), Behind(models), fetcher=fetcher)
+    service = Service(config or ServiceConfig(), Behind(models, *engine), fetcher=fetcher)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
