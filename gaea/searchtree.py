@@ -21,6 +21,9 @@ from gaea.errors import InputError, ModelError
 from gaea.hilbert import CellArray, IntArray
 from gaea.sphere import FloatArray
 
+_FACE = 1 << 60
+"""The lowest bit of a cell that one symbol names."""
+
 
 class NextToken(Protocol):
     """Scores the next symbol after each of a batch of prefixes."""
@@ -162,7 +165,8 @@ class Tree:
         fresh = {key: row for row, key in enumerate(keys) if key not in self._opened}
         rows = np.array(list(fresh.values()), np.int64)
         for start in range(0, len(rows), self._batch):
-            self._ask(paths[rows[start : start + self._batch]])
+            some = rows[start : start + self._batch]
+            self._ask(paths[some], [keys[row] for row in some])
         return np.stack([self._opened[key][1] for key in keys])
 
     def leaves(self) -> tuple[CellArray, FloatArray]:
@@ -179,21 +183,21 @@ class Tree:
         cells, log_p = self.leaves()
         return Decoded(tuple(candidates), cells, log_p, self.calls, self.scored)
 
-    def _ask(self, paths: IntArray) -> None:
+    def _ask(self, paths: IntArray, keys: list[int]) -> None:
         n, length = paths.shape
         choices = geotokens.VOCAB_SIZES[length]
-        before = self._log_p(paths)
+        before = self._log_p(paths, keys)
         raw = np.asarray(self._score(paths), np.float64)
         self.calls += 1
         self.scored += n
         step = _checked(raw, (n, choices), self._temperature)
-        self._children.append((geotokens.decode(children(paths)), (before[:, None] + step).ravel()))
-        self._opened.update(zip(_keys(paths), zip(before.tolist(), step, strict=True), strict=True))
+        self._children.append((_below(keys, choices), (before[:, None] + step).ravel()))
+        self._opened.update(zip(keys, zip(before.tolist(), step, strict=True), strict=True))
 
-    def _log_p(self, paths: IntArray) -> FloatArray:
+    def _log_p(self, paths: IntArray, keys: list[int]) -> FloatArray:
         if not paths.shape[1]:
             return np.zeros(len(paths))
-        parents = _keys(paths[:, :-1])
+        parents = [_above(key) for key in keys]
         missing = [row for row, parent in enumerate(parents) if parent not in self._opened]
         if missing:
             raise InputError(f"path {paths[missing[0]].tolist()} cannot be opened before its parent")
@@ -226,6 +230,21 @@ def _keys(paths: IntArray) -> list[int]:
         return [0] * len(paths)
     keys: list[int] = geotokens.decode(paths).tolist()
     return keys
+
+
+def _above(key: int) -> int:
+    """The key of a path without its last symbol."""
+    lowest = (key & -key) << 4
+    return key & -lowest | lowest if lowest < _FACE << 4 else 0
+
+
+def _below(keys: list[int], choices: int) -> CellArray:
+    """Cells of all paths that are longer by a symbol, those of one path together."""
+    if choices == geotokens.VOCAB_SIZES[0]:
+        return geotokens.decode(np.arange(choices)[:, None])
+    path, lowest = np.array([(key & (key - 1), (key & -key) >> 4) for key in keys], np.uint64).T[..., None]
+    cells: CellArray = path + lowest * np.arange(1, 2 * choices, 2, dtype=np.uint64)
+    return cells.ravel()
 
 
 def _checked(log_p: FloatArray, shape: tuple[int, int], temperature: float) -> FloatArray:

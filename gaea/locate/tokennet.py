@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gaea import geotokens
 from gaea.locate.tokeninputs import Pictures, TokensConfig
-from gaea.locate.tokenrows import Packed, Reader
+from gaea.locate.tokenrows import Packed, Reader, settled
 from gaea.sphere import to_xyz
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
@@ -60,16 +60,11 @@ class PackableLinear(nn.Linear):
         """Make the copy, where it can be used."""
         self.packed = Packed.of(self)
 
-    def forward(self, x: Tensor, *, relu: bool = False, plus: Tensor | None = None) -> Tensor:
-        """As :class:`torch.nn.Linear`, what is negative made 0 with ``relu``, or ``plus`` added; one call when packed.
-
-        No gradients go through the copy.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """As :class:`torch.nn.Linear`; no gradients go through the copy."""
         if self.packed is not None and x.device.type == "cpu" and not torch.is_grad_enabled():
-            return self.packed(x, relu=relu, plus=plus)
-        out = super().forward(x)
-        out = out.relu() if relu else out
-        return out if plus is None else out + plus
+            return self.packed(x)
+        return super().forward(x)
 
 
 class Attention(nn.Module):
@@ -147,6 +142,7 @@ class TokensNet(nn.Module):
         super().__init__()
         self.config, width = config, config.width
         self._readers: list[Reader] = []
+        self._told_memory: Packed | None = None
         sizes = geotokens.VOCAB_SIZES[: config.length]
         # Symbols of all positions stand in one table, those of later positions further down.
         self.first_row: Tensor
@@ -205,14 +201,18 @@ class TokensNet(nn.Module):
 
     def read_memory(self, memory: Tensor) -> list[KeysValues]:
         """Each decoder layer's keys and values of what the encoder made, (n, heads, positions, width of a head)."""
-        return [layer.memory.keys_values(memory) for layer in self.layers()]
+        if self._told_memory is None:
+            return [layer.memory.keys_values(memory) for layer in self.layers()]
+        told = self._told_memory(memory).view(*memory.shape[:2], len(self.decoder), 2, self.config.heads, -1)
+        return [(keys, values) for keys, values in told.permute(2, 3, 0, 4, 1, 5)]
 
     def pack(self) -> None:
-        """Make reading a few symbols fast on the CPU, for a network that is not trained any more."""
-        for module in self.modules():
+        """Make encoding and reading fast on the CPU, for a network that is not trained any more."""
+        for module in (*self.project.modules(), *self.encoder.modules()):
             if isinstance(module, PackableLinear):
                 module.pack()
-        self._readers = [Reader.of(layer, pack=True) for layer in self.layers()]
+        self._told_memory = Packed.of(*(layer.memory.key_value for layer in self.layers()))
+        self._readers = settled([Reader.of(layer) for layer in self.layers()])
 
     def readers(self) -> list[Reader]:
         """The decoder's layers as the tree reads them."""

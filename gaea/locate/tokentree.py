@@ -1,26 +1,29 @@
 """Scores paths of the S2 tree with GeoToken's decoder, for many pictures at once, reading each symbol of a path once.
 
 What a symbol leaves in the decoder (its keys and values in every layer) is kept, and any later path through it goes on
-from there. A path's own ancestors are gathered by number, so no mask is needed and nothing is copied when a search
-reorders its paths. The encoder's memory is projected once per picture.
+from there; :mod:`gaea.locate.tokenseen` says how, and nothing is copied when a search reorders its paths. The encoder's
+memory is projected once per picture. The six faces are read with the start symbol: as many rows cost no more than one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gaea import geotokens
 from gaea.decoding import NextToken
 from gaea.errors import InputError
 from gaea.hilbert import IntArray
+from gaea.locate.tokenseen import ManyPictures, OnePicture, Path
 from gaea.sphere import FloatArray
 
 if TYPE_CHECKING:
-    from gaea.locate.tokennet import KeysValues, TokensNet
+    from gaea.locate.tokennet import TokensNet
 
 _FIRST_ROOM = 64
 REMEMBERED = 4096
@@ -40,7 +43,7 @@ class TokenTree:
 
     Attributes:
         pictures: How many there are.
-        symbols_read: By the decoder so far, start symbols included.
+        symbols_read: By the decoder so far, start symbols and faces included.
     """
 
     def __init__(self, net: TokensNet, memory: Tensor, *, remembered: int = REMEMBERED) -> None:
@@ -48,9 +51,10 @@ class TokenTree:
         self._net, self._remembered, self._readers = net, remembered, net.readers()
         with torch.inference_mode():
             self._memory = net.read_memory(memory)
+            # As one picture's attention multiplies with them.
+            self._turned = [(keys[0].transpose(1, 2), values[0]) for keys, values in self._memory]
         self._rows: dict[_Key, FloatArray] = {}
-        self._slots: dict[_Key, tuple[int, ...]] = {}  # of a path's symbols, the start symbol first
-        self._kept = self._empty()  # keys and values of each layer and symbol, (layers, room, 2 · width)
+        self._forget()
 
     def scorer(self, picture: int) -> NextToken:
         """Scores paths for one of the pictures."""
@@ -90,77 +94,72 @@ class TokenTree:
             self._learn(pictures[missing], prefixes[missing], names[missing], asked)
         return np.stack([self._rows[key] for key in asked])
 
+    @torch.inference_mode()
     def _learn(self, pictures: IntArray, prefixes: IntArray, names: IntArray, asked: list[_Key]) -> None:
         """Read every symbol of some paths that has not been read, the first ones first."""
         keys = [[(q, name) for name in row] for q, row in zip(pictures.tolist(), names.tolist(), strict=True)]
-        if len(self._slots) + len({key for row in keys for key in row} - self._slots.keys()) > self._remembered:
-            self._slots, self._kept = {}, self._empty()
+        new = {key for row in keys for key in row} - self._paths.keys()
+        if len(self._paths) + len(new) > self._remembered:
+            self._forget()
             self._rows = {key: self._rows[key] for key in asked if key in self._rows}
-        for k in range(names.shape[1]):
-            new = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._slots}
-            if new:
-                at = np.array(list(new.values()))
-                found = self._read(pictures[at], prefixes[at, :k], [keys[i][: k + 1] for i in at])
-                self._rows.update(zip(new, found, strict=True))
+        if begun := [q for q in dict.fromkeys(pictures.tolist()) if (q, 0) not in self._paths]:
+            self._begin(begun)
+        for k in range(1, names.shape[1]):
+            fresh = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._paths}
+            if fresh:
+                at = list(fresh.values())
+                self._read(list(fresh), [keys[i][k - 1] for i in at], self._embedded(prefixes[at, k - 1], k - 1))
 
-    @torch.inference_mode()
-    def _read(self, pictures: IntArray, prefixes: IntArray, keys: list[list[_Key]]) -> FloatArray:
-        """Read the last symbol of n new paths of one length, all before it being known."""
-        net, device = self._net, self._memory[0][0].device
-        n, length = prefixes.shape
-        base = len(self._slots)
-        paths = [(*(self._slots[row[-2]] if length else ()), base + at) for at, row in enumerate(keys)]
-        self._slots.update((row[-1], path) for row, path in zip(keys, paths, strict=True))
-        path = torch.tensor(paths, device=device)
-        if length:
-            x = net.embed(torch.from_numpy(np.ascontiguousarray(prefixes[:, -1])).to(device), length - 1)
+    def _begin(self, pictures: list[int]) -> None:
+        """Read the start symbols of some pictures, and all that can follow them."""
+        faces = geotokens.VOCAB_SIZES[0] if self._net.config.length > 1 else 0
+        rows = self._net.begin(1)
+        if faces:
+            rows = torch.cat([rows, self._embedded(np.arange(faces), 0)])
+        keys = [(q, name) for q in pictures for name in range(faces + 1)]
+        self._read(keys, [(q, 0) if name else None for q, name in keys], rows.repeat(len(pictures), 1))
+
+    def _embedded(self, symbols: IntArray, position: int) -> Tensor:
+        given = torch.from_numpy(np.ascontiguousarray(symbols)).to(self._memory[0][0].device)
+        return self._net.embed(given, position)
+
+    def _read(self, keys: list[_Key], parents: Sequence[_Key | None], x: Tensor) -> None:
+        """Read the last symbols (n, width) of new paths, all before them being known or read in the same call."""
+        for key, parent in zip(keys, parents, strict=True):
+            before = self._paths[parent] if parent else ()
+            self._paths[key] = (*before, self._held[key[0]])
+            self._held[key[0]] += 1
+        self._make_room(max(self._held))
+        paths = [self._paths[key] for key in keys]
+        seen: OnePicture | ManyPictures
+        if self.pictures == 1:
+            seen = OnePicture(self._kept, self._turned, paths)
         else:
-            x = net.begin(n)
-        self._make_room(base + n)
-        where = Groups(pictures, self.pictures, device)
-        for reader, kept, memory in zip(self._readers, self._kept, self._memory, strict=True):
-            x = reader.read(x, kept, path, memory, where)
-        self.symbols_read += n
-        logits = net.heads[length](net.decoder_norm(x))
-        return np.asarray(logits.double().log_softmax(-1).cpu().numpy(), np.float64)
+            seen = ManyPictures(self._kept, self._memory, paths, np.array([q for q, _ in keys]))
+        blocks = x.view(len(keys), self._net.config.heads, -1)
+        for at, reader in enumerate(self._readers):
+            reader.read(x, blocks, at, seen)
+        self.symbols_read += len(keys)
+        lengths, normed = np.array([len(path) - 1 for path in paths]), self._net.decoder_norm(x)
+        for length in np.unique(lengths).tolist():
+            these = np.flatnonzero(lengths == length)
+            logits = self._net.heads[length](normed[torch.from_numpy(these)])
+            found = logits.double().log_softmax(-1).cpu().numpy()
+            self._rows.update(zip([keys[i] for i in these], found, strict=True))
 
-    def _empty(self) -> Tensor:
-        """Room for nothing."""
-        return self._memory[0][0].new_empty(len(self._memory), 0, 2 * self._net.config.width)
+    def _forget(self) -> None:
+        """Know nothing of any path."""
+        heads, width = self._net.config.heads, self._net.config.width
+        self._paths: dict[_Key, Path] = {}
+        self._held = [0] * self.pictures  # symbols
+        self._kept = self._memory[0][0].new_zeros(len(self._memory), self.pictures, 2 * heads, 0, width // heads)
 
     def _make_room(self, symbols: int) -> None:
-        """Have room for the keys and values of so many symbols; it is doubled, so that growing costs little."""
-        held = self._kept.shape[1]
+        """Have room for the keys and values of so many symbols of each picture; it is doubled, so growing costs little.
+
+        Zeros, for a mask does not hide what is not a number.
+        """
+        held = self._kept.shape[3]
         if symbols > held:
-            width = 2 * self._net.config.width
-            more = self._kept.new_empty(len(self._memory), max(symbols, 2 * held, _FIRST_ROOM) - held, width)
-            self._kept = torch.cat([self._kept, more], 1)
-
-
-class Groups:
-    """Rows sorted out by picture, so that each picture's memory serves all its rows without being copied."""
-
-    def __init__(self, pictures: IntArray, count: int, device: torch.device) -> None:
-        used, group, sizes = np.unique(pictures, return_inverse=True, return_counts=True)
-        order = np.argsort(group, kind="stable")
-        rank = np.empty(len(pictures), np.int64)
-        rank[order] = np.arange(len(pictures)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        self._shape = len(used), int(sizes.max())
-        self._at = torch.from_numpy(group.reshape(-1)).to(device), torch.from_numpy(rank).to(device)
-        self._used = None if len(used) == count else torch.from_numpy(used).to(device)
-
-    def spread(self, x: Tensor) -> Tensor:
-        """(n, width) to (pictures, most rows of one, width), zeros where a picture has fewer."""
-        if self._shape[0] == 1:
-            return x[None]
-        rows = x.new_zeros(*self._shape, x.shape[-1])
-        rows[self._at] = x
-        return rows
-
-    def gather(self, x: Tensor) -> Tensor:
-        """Undo :meth:`spread`."""
-        return x[0] if self._shape[0] == 1 else x[self._at]
-
-    def of(self, memory: KeysValues) -> KeysValues:
-        """The memory of the pictures that are asked for."""
-        return memory if self._used is None else (memory[0][self._used], memory[1][self._used])
+            more = max(symbols, 2 * held, _FIRST_ROOM) - held
+            self._kept = F.pad(self._kept, (0, 0, 0, more))

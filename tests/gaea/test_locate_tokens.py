@@ -84,6 +84,7 @@ def test_paths_may_be_asked_in_any_order_and_each_symbol_is_read_once() -> None:
     which = rng.integers(3, size=12)
     which[6:] = which[:6]
     apart = {(q, *row[:k]) for q, row in zip(which.tolist(), whole.tolist(), strict=True) for k in range(11)}
+    apart |= {(q, face) for q in which.tolist() for face in range(6)}  # all faces are read with the start symbol
     together = tree.log_probs(which, whole[:, :10])
     assert tree.symbols_read == len(apart)
     again = tree.log_probs(which[::-1], whole[::-1, :10])[::-1]
