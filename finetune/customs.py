@@ -23,6 +23,9 @@ REGIONS_KNOWN = frozenset("AT BE CH CN CZ DE ES FR GB IE IN IT JP MX NL NO PL RU
 """Where the nearest town's division is named as people name it today; of other countries no region is told, but for
 those whose states have polygons of their own (``gaea.borders.countries_with_states``), which alone are asked for it."""
 
+REGION_REACH_KM = 250.0
+"""How far the nearest town may be for its division to be told: Taymyr is not in Sakha, where its nearest town is."""
+
 
 def describe(lat: float, lon: float) -> places.PlaceFacts:
     """What is known of a point, with ten towns around it, and without regions that may be outdated.
@@ -31,7 +34,9 @@ def describe(lat: float, lon: float) -> places.PlaceFacts:
         InputError: A coordinate is out of range.
     """
     place = places.describe(lat, lon, cities=10)
-    told = place.country_code in REGIONS_KNOWN | countries_with_states()
+    own = next((town for town in place.nearest_cities if town.country_code == place.country_code), None)
+    beside = place.country_code in REGIONS_KNOWN and own is not None and own.distance_km <= REGION_REACH_KM
+    told = beside or place.country_code in countries_with_states()
     return dataclasses.replace(place, region=REGIONS.get(place.region or "", place.region) if told else None)
 
 

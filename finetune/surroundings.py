@@ -13,7 +13,18 @@ import numpy as np
 
 from gaea.finetune.osm import RADIUS_KM, Extract, Nearby
 from gaea.finetune.questions import CHOICE, OSM, SHORT, TRUE_FALSE, Fact, Item
-from gaea.finetune.survey import SMALLEST_BEARING_KM, Survey, clearly, farther, gives_away, named_once, titled, told
+from gaea.finetune.survey import (
+    SMALLEST_BEARING_KM,
+    Survey,
+    clearly,
+    farther,
+    gives_away,
+    misleads,
+    named_once,
+    often_both,
+    titled,
+    told,
+)
 from gaea.finetune.wording import (
     OCTANTS,
     Deck,
@@ -130,7 +141,7 @@ class Surveyor:
 
     def kind(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """What a named thing is."""
-        near = self._any([n for n in around if not gives_away(n.thing)])
+        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
         if near is None:
             return None
         form = pick(
@@ -174,7 +185,7 @@ class Surveyor:
 
     def kind_choice(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """What a named thing is, out of kinds that the extract has."""
-        near = self._any([n for n in around if not gives_away(n.thing)])
+        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
         if near is None:
             return None
         wrong = self._survey.other_kinds(near.thing)[:3]
@@ -190,10 +201,11 @@ class Surveyor:
 
     def category(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """GAEA's category of a thing."""
-        near = self._any([n for n in around if not gives_away(n.thing)])
+        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
         if near is None:
             return None
-        others = [c for c in CATEGORY_WORDS if c not in (near.thing.category, "amenities")]
+        barred = {near.thing.category, "amenities", *often_both(near.thing.category)}
+        others = [c for c in CATEGORY_WORDS if c not in barred]
         wrong = [CATEGORY_WORDS[others[i]] for i in self._rng.permutation(len(others))[:3]]
         right = CATEGORY_WORDS[near.thing.category]
         options, letter = placed_options(right, wrong, "category", self._deck)
@@ -228,7 +240,7 @@ class Surveyor:
 
     def is_kind(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """A named thing is what it is, or something else."""
-        near = self._any([n for n in around if not gives_away(n.thing)])
+        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
         wrong = self._survey.other_kinds(near.thing) if near else []
         if near is None or not wrong:
             return None

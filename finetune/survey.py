@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,9 +21,20 @@ LEAST_STEP_KM, LEAST_FACTOR = 0.05, 1.3
 """The nearest must be nearer than the next by both."""
 
 SMALLEST_BEARING_KM = 0.05
-_OFTEN_BOTH = {"food": ("lodging",), "lodging": ("food",), "amenities": ("food", "lodging", "waterways", "religion")}
+_OFTEN_BOTH = {
+    "food": ("lodging",),
+    "lodging": ("food",),
+    "health": ("government",),
+    "amenities": ("food", "lodging", "waterways", "religion"),
+}
 _SIGHTS = {"tourist attraction", "museum", "monument", "memorial", "viewpoint", "castle", "garden", "station"}
 """What one thing may well be besides something else, and is therefore never offered as wrong."""
+
+_NAMES_OF_KINDS = {
+    "agency", "authority", "bank", "beach", "bridge", "castle", "church", "department", "harbor", "harbour",
+    "hospital", "hotel", "library", "market", "memorial", "ministry", "monument", "museum", "park", "restaurant",
+    "river", "school", "station", "temple", "theater", "theatre", "university",
+}  # fmt: skip
 
 
 class Survey:
@@ -73,7 +85,7 @@ class Survey:
 
     def other_kinds(self, thing: OsmObject) -> list[str]:
         """Kinds of other categories that the extract has, and that no name could mean as well."""
-        barred = {thing.category, *_OFTEN_BOTH.get(thing.category, ())}
+        barred = {thing.category, *often_both(thing.category)}
         kinds = sorted({o.kind for o in self._named if o.category not in barred and o.kind not in _SIGHTS})
         return [kinds[i] for i in self._rng.permutation(len(kinds))]
 
@@ -108,6 +120,11 @@ def farther(near_km: float, far_km: float) -> bool:
     return far_km >= near_km + LEAST_STEP_KM and far_km >= near_km * LEAST_FACTOR
 
 
+def often_both(category: str) -> tuple[str, ...]:
+    """Categories that a thing of this one often is in as well, whatever the map says: never offered as wrong."""
+    return _OFTEN_BOTH.get(category, ())
+
+
 def gives_away(thing: OsmObject) -> bool:
     """Whether the name says already what the thing is, as far as English goes."""
     return _says(thing.label, thing.kind)
@@ -117,6 +134,15 @@ def gives_away(thing: OsmObject) -> bool:
 def _says(label: str, kind: str) -> bool:
     said = label.casefold()
     return any(word in said for word in kind.casefold().split() if len(word) > 3)
+
+
+def misleads(thing: OsmObject) -> bool:
+    """Whether the name says that it is something else: a memorial that is mapped as a park, a restaurant The Harbor.
+
+    Asked what such a thing is, one would rightly answer by its name.
+    """
+    said = set(re.findall(r"[a-z]+", thing.label.casefold()))
+    return bool(said & _NAMES_OF_KINDS) and not gives_away(thing)
 
 
 def titled(near: Nearby) -> str:

@@ -27,6 +27,7 @@ from gaea.finetune.questions import CHOICE, LONG, TRUE_FALSE, Item
 from gaea.finetune.rowfiles import read_examples
 from gaea.finetune.splits import Part, part_of
 from gaea.finetune.surroundings import Surveyor
+from gaea.finetune.survey import misleads, often_both
 from gaea.finetune.wording import Deck
 
 DATA = Path(os.environ.get("GAEA_DATA", "../shared/data"))
@@ -205,11 +206,29 @@ def test_outdated_and_disputed_facts_are_not_asked() -> None:
 def test_regions_are_told_only_where_their_names_are_sure() -> None:
     assert describe(40.0, -99.0).region == "Nebraska"
     assert describe(60.2556, 147.3026).region == "Magadan"
+    assert describe(76.5, 104.0).region is None  # in Taymyr, and 900 km from a town, which is in Sakha
     assert describe(-33.3271, -60.1886).region is None  # the map calls the province by its city
     rng = np.random.default_rng(0)
     geographer = Geographer(rng, Deck(rng))
     assert geographer.short(describe(40.0, -99.0), "region") is not None
     assert geographer.short(describe(48.2, 11.5), "region") is None  # the nearest town's, not a border
+
+
+def test_nobody_is_asked_what_a_thing_is_whose_name_says_another() -> None:
+    tags = [
+        {"name": "Old Mill Memorial", "leisure": "park"},
+        {"name": "The Harbor", "amenity": "restaurant"},
+        {"name": "Linde", "amenity": "restaurant"},
+        {"name": "Hotel Adler", "tourism": "hotel"},
+        {"name": "Drug Agency", "amenity": "clinic"},
+    ]
+    made = osm.collect("x", [(f"node/{k}", one, shapely.Point(9.52, 47.14)) for k, one in enumerate(tags)])
+    assert [thing.name for thing in made.objects if misleads(thing)] == [
+        "Old Mill Memorial",
+        "The Harbor",
+        "Drug Agency",
+    ]
+    assert "government" in often_both("health")
 
 
 def test_a_town_that_has_a_namesake_in_its_country_is_not_asked_about() -> None:
