@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gaea import prompts
 from gaea.briefing import Briefing
-from gaea.finetune import llava, sft
+from gaea.finetune import collate, llava, sft
+from gaea.finetune.lora import shipped_nano
 
 SHAPE = llava.LlavaShape(
     image_size=32, vision_width=64, vision_layers=1, vision_embed_dim=16, width=32, layers=1, heads=2, mlp=64
@@ -47,6 +49,24 @@ def test_of_a_place_the_opening_mark_is_given(tokenizer):
 def test_a_place_in_the_middle_of_a_sentence_is_asked_for_whole(tokenizer):
     text = llava.render([*prompts.locate(), said("It is <|geo|><|s2:f2|><|/geo|>")])
     assert labelled(text, tokenizer)[-4:] == ["<|geo|>", "<|s2:f2|>", "<|/geo|>", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "given"), [("In Liechtenstein.", []), ("<|geo|><|s2:f2|><|/geo|>", ["<|geo|>"]), ("It is no.", [])]
+)
+def test_nano_and_adapters_are_taught_the_same_tokens(answer, given):
+    """nano's language stage has a loop of its own, and reads conversations as ``sft`` reads rows, but for one mark."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(shipped_nano())
+    talk = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Where is this?"}]}, said("Here."),
+        {"role": "user", "content": [{"type": "text", "text": "And where exactly?"}]}, said(answer),
+    ]  # fmt: skip
+    as_rows = collate.encode(talk, Image.new("RGB", (96, 96)), processor, max_tokens=512)
+    ids, _, labels = sft.tokenize([sft.Sample(llava.render(talk), 0)], processor.tokenizer, 16)
+    assert torch.equal(ids, as_rows["input_ids"])
+    assert processor.tokenizer.convert_ids_to_tokens(ids[labels != as_rows["labels"]]) == given
 
 
 def test_symbols_in_the_prompt_are_not_asked_for(tokenizer):
