@@ -18,6 +18,9 @@ little: a search of one photo streams all weights through the caches at each ste
 others use it, while the reference computes. With more than one thread it also counts waiting threads. What runs in
 Python is not threaded, so one thread favours us.
 
+The first lines say how long it takes to read as many numbers once as a step of the decoder has weights. A search of one
+photo takes ten steps and projects the encoder's memory before, so this bounds the ratio, whatever the code.
+
 The last table is a whole question to nano: how much of it is not spent in its two models.
 """
 
@@ -145,6 +148,13 @@ def cells(found: list[Decoded]) -> int:
     return sum(geotokens.VOCAB_SIZES[0] + (d.scored - 1) * geotokens.VOCAB_SIZES[1] for d in found)
 
 
+def reading(net: TokensNet, rounds: int) -> tuple[float, float]:
+    """Megabytes of weights that a step of a search takes in, and milliseconds to read as many of anything once."""
+    rows = [getattr(reader, name) for reader in net.readers() for name in reader.__slots__ if name != "norms"]
+    numbers = torch.ones(sum(row.weight.numel() for row in rows))
+    return 4e-6 * len(numbers), 1000 * min(timed(numbers.sum)[0] for _ in range(5 * rounds))
+
+
 def compare(plain: TokensNet, net: TokensNet, photos: int, work: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Beam and samples of so many photos: rows of the table."""
     rounds = work.rounds
@@ -261,8 +271,11 @@ def main() -> None:
     net.pack()
     count = sum(p.numel() for p in plain.parameters()) / 1e6
     load, threads = os.getloadavg()[0], torch.get_num_threads()
+    step_mb, read_ms = reading(net, options.rounds)
     told_of = {"parameters_M": count, "positions": plain.config.positions, "threads": threads, "load": load}
+    told_of |= {"step_MB": step_mb, "read_ms": read_ms}
     print(f"{count:.1f} M parameters, {plain.config.positions} positions, {threads} threads; load before: {load:.1f}")
+    print(f"a step takes in {step_mb:.0f} MB of weights; reading as much takes {read_ms:.1f} ms here")
     heads = ("encoder ms", "ours ms", "reference ms", "ratio", "CPU ratio", "cells/s", "reference")
     print(f"{'per photo':16} photos", *(f"{head:>12}" for head in heads))
     rows = []
