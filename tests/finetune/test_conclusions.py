@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from gaea.finetune.dataset import Example, Turn
 from gaea.finetune.geography import Geographer
 from gaea.finetune.questions import Item, example_of_item
 from gaea.finetune.rowloss import row_mean
+from gaea.finetune.trainer import LoraTrainer
 from gaea.finetune.wording import LETTERS, Deck
 from gaea.speech import Conclusion
 
@@ -66,3 +69,19 @@ def test_rows_count_alike_however_long_their_answers() -> None:
     each = each.view(2, 8)
     wanted = (each[0, :7].mean() + each[1, 7]) / 2
     torch.testing.assert_close(row_mean(logits, labels), wanted)
+
+
+def test_an_accumulated_batch_is_one_mean() -> None:
+    torch.manual_seed(1)
+    logits, labels = torch.randn(4, 6, 5), torch.randint(0, 5, (4, 6))
+    labels[0, 3:] = IGNORED
+    trainer = SimpleNamespace(current_gradient_accumulation_steps=2)
+    parts = [
+        LoraTrainer._row_loss(trainer, {"logits": logits[half]}, labels[half], torch.tensor(7))  # type: ignore[arg-type]
+        for half in (slice(0, 2), slice(2, 4))
+    ]
+    torch.testing.assert_close(sum(parts), row_mean(logits, labels))
+    torch.testing.assert_close(
+        LoraTrainer._row_loss(trainer, {"logits": logits}, labels),  # type: ignore[arg-type] # evaluation: no share
+        row_mean(logits, labels),
+    )

@@ -339,14 +339,16 @@ def test_the_shipped_nano_learns_from_the_command_line_and_answers(
     assert "from `nano`" in (tmp_path / "run" / "adapter" / "README.md").read_text()
     engine = TransformersEngine(lora.shipped_nano(), adapter=told["adapter"], system=False)
     assert engine.has_geotokens
+    choice = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?\nA. Chile\nB. Peru"}]}]
     photo = Image.open(tmp_path / "data" / "0.png").convert("RGB")
+    assert engine.complete(choice, engine.see(photo)).startswith(("Chile", "Peru"))  # held, taught or not
     assert engine.complete(prompts.locate(), engine.see(photo), max_new_tokens=4)
 
 
 @pytest.mark.parametrize("name", ["gaea-7b", "gaea-7b-qlora", "lora-nano"])
 def test_recipes_that_ship_are_read_and_wrong_ones_refused(name: str, tmp_path: Path) -> None:
     read = recipe.load(name, LoraRecipe)
-    assert (read.rank, read.alpha) == ((8, 16) if name == "lora-nano" else (16, 32))
+    assert (read.rank, read.alpha) == ((64, 64) if name == "lora-nano" else (16, 32))
     text = (RECIPES / f"{name}.yaml").read_text()
     (tmp_path / "wrong.yaml").write_text(text.replace("dropout:", "dropuot:"))
     with pytest.raises(InputError, match="unknown key 'dropuot'; did you mean 'dropout'"):
