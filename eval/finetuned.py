@@ -30,6 +30,7 @@ from gaea.eval.yesno import verdict
 from gaea.finetune.dataset import Example
 from gaea.finetune.examples import Tell, messages
 from gaea.finetune.questions import CHOICE, LOCATION, TRUE_FALSE, Item, item_of_example
+from gaea.finetune.solving import tells_place
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
 
@@ -116,7 +117,8 @@ def compare(asked: Sequence[Asked], replies: dict[str, list[str]], *, seed: int 
         seed: Of the resamples.
 
     Returns:
-        ``types`` and ``skills``: name to ``{"n", "accuracy": {contestant: [value, [low, high]]}, "gain": {…}}``.
+        ``types``, ``skills`` and ``given`` (whether the question says where): name to ``{"n", "accuracy": {contestant:
+        [value, [low, high]]}, "gain": {…}}``.
     """
     kinds = np.array([one.item.question_type for one in asked])
     skills = np.array([f"{one.item.question_type} {one.item.skill}" for one in asked])
@@ -141,7 +143,12 @@ def compare(asked: Sequence[Asked], replies: dict[str, list[str]], *, seed: int 
     def grouped(labels: np.ndarray) -> dict[str, Any]:
         return {str(label): told(np.flatnonzero(labels == label)) for label in np.unique(labels)}
 
-    return {"types": {**grouped(kinds), "all": told(np.arange(len(asked)))}, "skills": grouped(skills)}
+    given = np.array(["coordinates" if tells_place(one.item) else "the picture alone" for one in asked])
+    return {
+        "types": {**grouped(kinds), "all": told(np.arange(len(asked)))},
+        "given": grouped(given),
+        "skills": grouped(skills),
+    }
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -152,7 +159,8 @@ def markdown(report: dict[str, Any]) -> str:
         "95 % intervals over places; gain over the first, question by question.",
         "",
     ]
-    for title, group in (("type", report["types"]), ("skill", report["skills"])):
+    for title in ("type", "given", "skill"):
+        group = report[title if title == "given" else f"{title}s"]
         lines += [
             f"| {title} | n | {' | '.join(names)} | {' | '.join(f'gain of {name}' for name in names[1:])} |",
             "|" + "---|" * (2 * len(names) + 1),

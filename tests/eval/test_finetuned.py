@@ -92,6 +92,7 @@ def test_gains_are_over_the_same_questions(rows: Path) -> None:
         "base": [0, [0, 0]], "all right": [1, [1, 1]], "the same": [0, [0, 0]],
     }  # fmt: skip
     assert report["types"]["all"]["gain"] == {"all right": [1, [1, 1]], "the same": [0, [0, 0]]}
+    assert {given: told["n"] for given, told in report["given"].items()} == {"the picture alone": 12}
     table = finetuned.markdown(report)
     assert "| all | 12 | 0.0 (0.0 to 0.0) | 100.0 (100.0 to 100.0) |" in table
     assert "| +100.0 (+100.0 to +100.0) |" in table
@@ -107,6 +108,15 @@ def test_the_command_asks_the_shipped_nano_and_keeps_every_reply(
     assert len(replies) == 4
     assert all(set(reply) == {"id", "key", "base"} for reply in replies)
     assert out.with_suffix(".md").read_text().startswith("4 questions about")
+
+
+def test_everyone_is_asked_under_each_condition(rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    command = ["finetuned", str(rows), "--limit", "2", "--retrieval", "nano", "--evidence", "wrong", "none"]
+    assert main([*command, "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert list(report["seconds"]) == ["base, wrong", "base, none"]
+    assert list(report["types"]["all"]["gain"]) == ["base, none"]
 
 
 @pytest.mark.parametrize("told", ["folder", "=folder", "name=", "name=folder@3bit"])
