@@ -148,7 +148,10 @@ def _alternative(other: Alternative) -> Alternative:
 
 
 def _claim(claim: FileClaim | None, level: Level) -> FileClaim | None:
-    """The file's claim as its own spot; a clock's time zone and what is odd about it tell places, too."""
+    """The file's claim as its own spot.
+
+    A clock's time zone and what is odd about a file tell places, too; and a camera's name is whatever somebody wrote.
+    """
     if claim is None:
         return None
     point = None
@@ -158,7 +161,6 @@ def _claim(claim: FileClaim | None, level: Level) -> FileClaim | None:
         lat=point.lat if point else None,
         lon=point.lon if point else None,
         taken=_without_zone(claim.taken),
-        camera=claim.camera,
     )
 
 

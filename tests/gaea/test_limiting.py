@@ -140,7 +140,7 @@ def test_at_the_level_of_cities_a_town_stands_for_the_place():
     assert told.evidence[0].distance_km is None
     assert told.evidence[0].credit is None
     assert "Paris" in told.evidence[0].text
-    assert (told.file_claim.camera, told.file_claim.problems) == ("Canon", ())
+    assert (told.file_claim.camera, told.file_claim.problems) == (None, ())
 
 
 def test_a_region_as_small_as_a_city_is_not_named():
@@ -154,7 +154,7 @@ def test_withheld_leaves_no_place_at_all():
     jsonschema.validate(told.to_dict(), schema())
     assert (told.point, told.radius_km, told.place, told.region) == (None, None, None, {})
     assert (told.evidence, told.alternatives, told.confidence.area_km2) == ((), (), {})
-    assert (told.file_claim.lat, told.file_claim.camera) == (None, "Canon")
+    assert (told.file_claim.lat, told.file_claim.camera) == (None, None)
     assert export.geojson(told)["features"] == []
 
 
