@@ -11,8 +11,9 @@ import os
 from typing import Any
 
 from gaea.app import ask, conditions, terminal
+from gaea.app.tiles import Tiles
 from gaea.assistant import Assistant
-from gaea.errors import MissingDependencyError
+from gaea.errors import InputError, MissingDependencyError
 
 _WAITING = 32  # questions in line; more are refused at once
 
@@ -28,13 +29,14 @@ def run(args: argparse.Namespace) -> int:
         from gaea.app import chat_server
     except ImportError as error:
         raise MissingDependencyError(f"gaea chat needs Gradio ({error}): pip install 'gaea-geo[app]'") from error
+    tiles = _tiles(args)
     opened = chat_server.bound(args.host, args.port)
     with terminal.progress(quiet=args.quiet) as tell:
         from gaea.app.assemble import assemble
 
         assistant = assemble(progress=tell, disclosure=conditions.disclosure(args), **ask.settings(args))
         tell("building the page")
-        app = application(assistant, hosts=chat_server.hosts_of(args.host))
+        app = application(assistant, hosts=chat_server.hosts_of(args.host), tiles=tiles)
     host, port = opened.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     terminal.write(f"{url}  (Ctrl+C ends it)")
@@ -44,12 +46,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def application(assistant: Assistant, *, hosts: frozenset[str] = frozenset()) -> Any:
+def _tiles(args: argparse.Namespace) -> Tiles | None:
+    if args.tiles is None:
+        if args.tiles_credit is not None:
+            raise InputError("--tiles-credit names who made the tiles: say where they are with --tiles")
+        return None
+    return Tiles(args.tiles, args.tiles_credit or "")
+
+
+def application(assistant: Assistant, *, hosts: frozenset[str] = frozenset(), tiles: Tiles | None = None) -> Any:
     """The whole web application (ASGI).
 
     Args:
         assistant: What answers.
         hosts: Names by which the server may be called; empty for any.
+        tiles: A tile server that the map may be switched to.
     """
     import gradio as gr
 
@@ -58,14 +69,14 @@ def application(assistant: Assistant, *, hosts: frozenset[str] = frozenset()) ->
     from gaea.app.chat_session import Sessions
 
     sessions = Sessions()
-    page = Page(assistant, sessions).build(chat_server.script_tag())
+    page = Page(assistant, sessions).build(chat_server.script_tag(tiles))
     page.queue(max_size=_WAITING, default_concurrency_limit=None)
     app = gr.mount_gradio_app(
-        chat_server.routes(sessions),
+        chat_server.routes(sessions, tiles),
         page,
         path="/",
         theme=chat_style.theme(),
         css=chat_style.style_sheet(),
         **chat_server.ALONE,
     )
-    return chat_server.Doorkeeper(app, hosts)
+    return chat_server.Doorkeeper(app, hosts, tiles)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import threading
@@ -23,13 +24,14 @@ from fastapi.responses import PlainTextResponse, Response
 
 from gaea.app import chat_map
 from gaea.app.chat_session import Sessions, written
+from gaea.app.tiles import Tiles
 from gaea.errors import InputError
 
 FIRST_PORT, PORTS_TRIED = 7860, 40
 MAX_BODY_BYTES = 96 * 2**20
 """A photo of 64 MiB, in base64, and some words."""
 
-SCRIPTS = ("earth.js", "sphere.js", "drawing.js", "globe.js", "controls.js", "photo.js")
+SCRIPTS = ("earth.js", "sphere.js", "drawing.js", "globe.js", "tiles.js", "controls.js", "photo.js")
 CLOSED = ("/gradio_api/upload", "/gradio_api/process_recording", "/gradio_api/deep_link", "/monitoring")
 """What Gradio would write to disk, or tell of others."""
 
@@ -48,8 +50,9 @@ ALONE: dict[str, Any] = {
 # Gradio builds its components' code at run time, hence 'unsafe-eval'; nothing may come from or go to anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; media-src 'self' blob:; worker-src 'self' "
-    "blob:; object-src 'none'; frame-src 'none'; frame-ancestors 'none'; base-uri 'self'; form-action 'none'"
+    "img-src 'self' data: blob:{tiles}; font-src 'self' data:; connect-src 'self'; media-src 'self' blob:; "
+    "worker-src 'self' blob:; object-src 'none'; frame-src 'none'; frame-ancestors 'none'; base-uri 'self'; "
+    "form-action 'none'"
 )
 
 Scope = MutableMapping[str, Any]
@@ -57,26 +60,35 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-@lru_cache(maxsize=1)
-def script() -> str:
+def policy(tiles: Tiles | None = None) -> str:
+    """The content security policy of every page; open for a tile server's pictures where there is one."""
+    return POLICY.format(tiles="" if tiles is None else f" {tiles.origin}")
+
+
+@lru_cache(maxsize=2)
+def script(tiles: Tiles | None = None) -> str:
     """The page's own script: the globe and the photo card, in one file."""
     folder = resources.files("gaea.app") / "web"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    parts = [(folder / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    if tiles is not None:
+        told = {"url": tiles.url, "credit": tiles.credit, "host": tiles.origin.partition("//")[2]}
+        parts.append(f"gaea.TILES = {json.dumps(told)};")
+    return "\n".join(parts)
 
 
-def script_tag() -> str:
+def script_tag(tiles: Tiles | None = None) -> str:
     """What loads :func:`script`, afresh whenever it changed."""
-    return f'<script src="gaea/chat.js?v={hashlib.sha256(script().encode()).hexdigest()[:12]}"></script>'
+    return f'<script src="gaea/chat.js?v={hashlib.sha256(script(tiles).encode()).hexdigest()[:12]}"></script>'
 
 
-def routes(sessions: Sessions) -> FastAPI:
+def routes(sessions: Sessions, tiles: Tiles | None = None) -> FastAPI:
     """The program's own addresses, under ``/gaea``; Gradio is mounted beside them."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     kept = {"cache-control": "public, max-age=86400"}
 
     @app.get("/gaea/chat.js")
     def _script() -> Response:
-        return Response(script(), media_type="text/javascript", headers=kept)
+        return Response(script(tiles), media_type="text/javascript", headers=kept)
 
     @app.get("/gaea/earth-{width}.jpg")
     def _earth(width: int) -> Response:
@@ -106,10 +118,11 @@ class Doorkeeper:
     Args:
         app: What stands behind.
         hosts: Names by which this server may be called; empty for any.
+        tiles: Whose pictures the page may load besides this server's own.
     """
 
-    def __init__(self, app: Any, hosts: frozenset[str] = frozenset()) -> None:
-        self._app, self._hosts = app, hosts
+    def __init__(self, app: Any, hosts: frozenset[str] = frozenset(), tiles: Tiles | None = None) -> None:
+        self._app, self._hosts, self._policy = app, hosts, policy(tiles)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -132,7 +145,7 @@ class Doorkeeper:
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 added = {
-                    "content-security-policy": POLICY,
+                    "content-security-policy": self._policy,
                     "x-content-type-options": "nosniff",
                     "referrer-policy": "no-referrer",
                     "permissions-policy": "camera=(self), geolocation=(), microphone=()",

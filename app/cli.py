@@ -111,6 +111,12 @@ def _add_chat(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
     command.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
+    command.add_argument(
+        "--tiles",
+        metavar="URL",
+        help="tile server that the map may be switched to, with {z}, {x} and {y} (default: none)",
+    )
+    command.add_argument("--tiles-credit", metavar="TEXT", help="who made those tiles; shown on the map")
     add_disclosure(command)
     _add_settings(command)
 

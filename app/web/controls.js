@@ -68,6 +68,7 @@
     for (const [name, act] of Object.entries(buttons)) {
       box.querySelector(`[data-act="${name}"]`).addEventListener('click', act);
     }
+    gaea.layers(globe, box);
     box.addEventListener('gaea-mark', event => {
       for (const card of document.querySelectorAll('.gallery .card')) {
         card.classList.toggle('lit', card.dataset.number === String(event.detail));
@@ -80,5 +81,6 @@
   };
 
   /** What the map shows, as "south, west, north, east"; empty where that is half the world. */
-  gaea.mapBounds = () => (document.querySelector('.globe')?.globe.bounds() || []).join(', ');
+  gaea.mapBounds = () => (document.querySelector('.globe')?.globe.bounds() || [])
+    .map(value => Math.round(value * 100) / 100).join(', ');
 })();

@@ -47,7 +47,9 @@
       const back = this.background.getContext('2d');
       [this.background.width, this.background.height] = [width, height];
       const image = back.createImageData(width, height);
-      this.fillPixels(new Uint32Array(image.data.buffer), width, height, this.radius * ratio, ratio >= 1);
+      const target = new Uint32Array(image.data.buffer);
+      this.fillPixels(target, width, height, this.radius * ratio, ratio >= 1);
+      if (this.tiles?.on) this.tiles.paint(this, target, width, height, this.radius * ratio);
       back.putImageData(image, 0, 0);
       context.drawImage(this.background, 0, 0, this.width, this.height);
     }
@@ -78,7 +80,7 @@
     }
 
     drawLines(context) {
-      if (!this.levels?.length) return;
+      if (!this.levels?.length || (this.tiles?.on && this.tiles.made?.whole)) return; // such tiles have lines of their own
       const km = this.view.half / this.height * 2; // per pixel
       const level = this.levels[Math.min(this.levels.length - 1, km > 9 ? 0 : km > 2.5 ? 1 : 2)];
       const ink = km > 9 ? 0.45 : 0.7; // fine lines would crowd a small globe

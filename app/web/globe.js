@@ -1,7 +1,7 @@
 // A globe to turn and zoom. Everything on it comes from this server; text from outside only ever becomes text nodes.
 (() => {
   const { RAD, unit, wrapped } = gaea;
-  const NEAREST_KM = 40, FARTHEST_KM = 9500; // half the height of the view
+  const NEAREST_KM = 40, NEAREST_TILED_KM = 1, FARTHEST_KM = 9500; // half the height of the view
   const SVG = 'http://www.w3.org/2000/svg';
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -78,7 +78,7 @@
     go(view, moving = true) {
       this.view = {
         lat: Math.max(-89.9, Math.min(89.9, view.lat)), lon: wrapped(view.lon),
-        half: Math.max(NEAREST_KM, Math.min(FARTHEST_KM, view.half)) };
+        half: Math.max(this.tiles?.on ? NEAREST_TILED_KM : NEAREST_KM, Math.min(FARTHEST_KM, view.half)) };
       this.draw(moving);
     }
 

@@ -56,9 +56,8 @@
       }
       const lats = seen.map(place => place[0]), lons = seen.map(place => place[1]);
       if (Math.max(...lons) - Math.min(...lons) > 180) return null;
-      const box = [Math.min(...lats), wrapped(Math.min(...lons) + this.view.lon),
+      return [Math.min(...lats), wrapped(Math.min(...lons) + this.view.lon),
         Math.max(...lats), wrapped(Math.max(...lons) + this.view.lon)];
-      return box.map(value => Math.round(value * 100) / 100);
     }
   }
 

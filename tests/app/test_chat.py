@@ -24,9 +24,10 @@ from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
 from gaea.answer import Answer
-from gaea.app import chat_map, chat_server, chat_session, chat_view
+from gaea.app import chat_map, chat_server, chat_session, chat_view, cli
 from gaea.app.chat_narrow import countries, narrowing, regions
 from gaea.app.chat_session import Session, Sessions, Wishes
+from gaea.app.tiles import Tiles
 from gaea.errors import InputError
 from gaea.findings import Alternative, Confidence, Evidence, FileClaim, Place, Point
 from gaea.limiting import limit
@@ -337,6 +338,75 @@ def test_the_page_may_speak_to_its_own_server_only(door: TestClient) -> None:
     assert "default-src 'self'" in policy
     assert "connect-src 'self'" in policy
     assert "http" not in policy
+
+
+def test_a_tile_server_is_the_only_other_one_and_only_for_pictures() -> None:
+    tiles = Tiles("https://tiles.example:8443/{z}/{x}/{y}@2x.png?key=k", "© who\n made it")
+    app = chat_server.routes(Sessions(), tiles)
+    door = TestClient(chat_server.Doorkeeper(app, frozenset(), tiles))
+    got = door.get("/gaea/chat.js")
+    policy = dict(part.strip().split(" ", 1) for part in got.headers["content-security-policy"].split(";"))
+    assert policy["img-src"] == "'self' data: blob: https://tiles.example:8443"
+    assert not [name for name, value in policy.items() if "tiles.example" in value and name != "img-src"]
+    assert json.dumps({"url": tiles.url, "credit": "© who made it", "host": "tiles.example:8443"}) in got.text
+    assert chat_server.script_tag(tiles) != chat_server.script_tag()
+    assert "gaea.TILES =" not in chat_server.script()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tiles.example/{z}/{x}/{y}.png",
+        "https://tiles.example/{z}/{x}.png",
+        "https://{z}.tiles.example/{x}/{y}.png",
+        "https://tiles.example/{z}/{x}/{y}/{s}.png",
+        "https://tiles.example/{z}/{x}/{y}#{z}",
+        "https://tiles.example;script-src/{z}/{x}/{y}",
+        "https://tiles.example script-src/{z}/{x}/{y}",
+        "https://*.example/{z}/{x}/{y}",
+        "https://me:word@tiles.example/{z}/{x}/{y}",
+        "https://tiles.example:port/{z}/{x}/{y}",
+        "https:///{z}/{x}/{y}",
+        "//tiles.example/{z}/{x}/{y}",
+        "javascript:alert({z}+{x}+{y})",
+        "data:image/png,{z}{x}{y}",
+        "file:///tiles/{z}/{x}/{y}",
+        "https://tiles.example/{z}/{x}/{y}'",
+        "https://tiles.example/${z}/{x}/{y}",
+        "http://127.0.0.1.evil.example/{z}/{x}/{y}",
+    ],
+)
+def test_what_is_no_tile_server_is_one_line(url: str) -> None:
+    with pytest.raises(InputError, match="--tiles") as refused:
+        Tiles(url, "somebody")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Tile.OpenStreetMap.org/{z}/{x}/{y}.png", "https://tile.openstreetmap.org"),
+        ("http://127.0.0.1:8080/{z}/{x}/{y}", "http://127.0.0.1:8080"),
+        ("http://localhost/{z}/{x}/{y}", "http://localhost"),
+        ("http://[::1]:8080/?z={z}&x={x}&y={y}", "http://[::1]:8080"),
+    ],
+)
+def test_tiles_come_by_https_or_from_this_machine(url: str, origin: str) -> None:
+    assert Tiles(url, "somebody").origin == origin
+
+
+@pytest.mark.parametrize("credit", ["", "  ", "a\x07b", "x" * 201])
+def test_who_made_the_tiles_has_to_be_told(credit: str) -> None:
+    with pytest.raises(InputError, match="--tiles-credit"):
+        Tiles("https://tiles.example/{z}/{x}/{y}", credit)
+
+
+@pytest.mark.parametrize(
+    "options", [["--tiles", "http://tiles.example/{z}/{x}/{y}", "--tiles-credit", "x"], ["--tiles-credit", "x"]]
+)
+def test_the_command_refuses_them_before_anything_is_loaded(options: list[str], capsys: Any) -> None:
+    assert cli.main(["chat", *options]) == 2
+    assert "--tiles" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.0.2.1:7860", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -81,30 +82,43 @@ class Visit:
         box.press("Enter")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server per module, in a process of its own; anything Gradio writes to disk lands in ``files``."""
+@contextlib.contextmanager
+def running(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Iterator[Server]:
+    """A server in a process of its own; anything Gradio writes to disk lands in ``files``."""
     files = tmp_path_factory.mktemp("gradio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = [sys.executable, str(Path(__file__).with_name("serve.py")), str(port)]
+    program = [sys.executable, str(Path(__file__).with_name("serve.py")), str(port), *options]
     log = (files.parent / f"server-{port}.log").open("w+", encoding="utf-8")
     process = subprocess.Popen(program, env={**os.environ, "GRADIO_TEMP_DIR": str(files)}, stdout=log, stderr=log)
-    running = Server(f"http://127.0.0.1:{port}", files)
+    started = Server(f"http://127.0.0.1:{port}", files)
     try:
         while True:
             assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")
             try:
-                running.test("counts")
+                started.test("counts")
                 break
             except OSError:
                 time.sleep(0.25)
-        yield running
+        yield started
     finally:
         process.terminate()
         process.wait(timeout=60)
         log.close()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with options; it ends with the module."""
+    with contextlib.ExitStack() as ends:
+        yield lambda *options: ends.enter_context(running(tmp_path_factory, *options))
+
+
+@pytest.fixture(scope="module")
+def server(start: Callable[..., Server]) -> Server:
+    """One server per module."""
+    return start()
 
 
 @pytest.fixture(scope="module")  # its event loop runs in this thread while it lives, and would be in others' way

@@ -1,6 +1,7 @@
 """The chat page on the shipped model, with what tests need: counts, a pause in the middle of an answer, hostile texts.
 
-Run as ``python tests/browser/serve.py PORT``. Nothing of the page itself is replaced; ``/test/...`` is added beside it.
+Run as ``python tests/browser/serve.py PORT [TILES]``. Nothing of the page itself is replaced; ``/test/...`` is added
+beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gradio.state_holder import StateHolder
 import gaea
 from gaea.app import chat, chat_server
 from gaea.app.chat_session import Sessions
+from gaea.app.tiles import Tiles
 from gaea.locate.neighbours import Neighbours
 
 HOSTILE = (
@@ -84,7 +86,7 @@ class MeteredMemory:
         return Neighbours(turned(found.similar), turned(found.dissimilar))
 
 
-def main(port: int) -> None:
+def main(port: int, tiles: str | None = None) -> None:
     sessions: list[Sessions] = []
 
     class Watched(Sessions):
@@ -98,7 +100,9 @@ def main(port: int) -> None:
     engine, memory = MeteredEngine(assistant.engine), MeteredMemory(assistant.memory)
     opened = chat_server.bound("127.0.0.1", port)
     app = chat.application(
-        dataclasses.replace(assistant, engine=engine, memory=memory), hosts=chat_server.hosts_of("127.0.0.1")
+        dataclasses.replace(assistant, engine=engine, memory=memory),
+        hosts=chat_server.hosts_of("127.0.0.1"),
+        tiles=Tiles(tiles, "© the makers of <b>tiles</b>") if tiles else None,
     )
 
     async def tested(scope: Any, receive: Any, send: Any) -> None:
@@ -118,4 +122,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

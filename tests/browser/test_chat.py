@@ -374,6 +374,51 @@ def test_a_search_can_be_narrowed_and_coarsened(visit: Callable[..., Any], delta
     assert "Egypt" in page.locator(".verdict h1").inner_text()
 
 
+def test_country_region_and_box_move_the_answer_or_say_why_not(visit: Callable[..., Any], delta: Path) -> None:
+    visitor = visit()
+    page = visitor.page
+    headline = page.locator(".verdict h1")
+
+    def choose(label: str, name: str) -> None:
+        page.locator("#narrow").get_by_label(label, exact=True).fill(name)
+        page.get_by_role("option", name=name, exact=True).click()
+        page.keyboard.press("Escape")
+
+    def again(times: int) -> dict[str, float]:
+        page.get_by_role("button", name="Look again").click()
+        visitor.answered(times)
+        marks = page.evaluate("document.querySelector('.globe').globe.scene.marks")
+        return next(mark for mark in marks if mark["kind"] == "point")
+
+    visitor.choose(delta)
+    visitor.answered()
+    assert "Egypt" in headline.inner_text()
+    page.get_by_text("Narrow it down").click()
+    choose("Country", "Libya")
+    again(2)
+    assert "Libya" in headline.inner_text()
+    choose("Region", "Murzuq")
+    again(3)
+    assert "Murzuq, Libya" in headline.inner_text()
+    assert "Murzuq" in page.locator("#chatbot [data-testid=bot]").last.inner_text()
+
+    page.get_by_label("Box").fill("-20, -75, -10, -65")
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("#status .fault")).to_contain_text("no place on Earth fulfils all of")
+    expect(page.locator("#status .fault")).to_contain_text("leave one of them out")
+    assert "Murzuq, Libya" in headline.inner_text(), "the answer before stays"
+    page.locator("#narrow .token-remove").first.click()
+    expect(page.locator("#narrow .token-remove")).to_have_count(0)  # a region goes with its country
+    point = again(4)
+    assert -20 <= point["lat"] <= -10
+    assert -75 <= point["lon"] <= -65
+    page.get_by_label("Box").fill("")
+    again(5)
+    assert "Egypt" in headline.inner_text(), "with nothing set, the whole Earth again"
+    assert visitor.strangers() == []
+    assert visitor.faults == []
+
+
 def test_photos_come_in_by_paste_drop_and_camera(visit: Callable[..., Any], delta: Path) -> None:
     visitor = visit(permissions=["camera"])
     page = visitor.page
