@@ -1,11 +1,19 @@
 """``gaea serve`` under load, and what the gateway adds to a bare vLLM on the same requests.
 
     python benchmarks/serving.py load --engine transformers --engine vllm
+    python benchmarks/serving.py soak --seconds 150
+    python benchmarks/serving.py kill
     python benchmarks/serving.py overhead
 
 *load* starts the server with nano and lets 1, 8 and 64 clients hold conversations (a photo of their own, a question,
 a follow-up) for a while. The server takes so many requests that the largest number of clients meets a 429, which waits
 as it is told and tries again; latencies are those of answered requests alone.
+
+*soak* lets 8 clients ask of 160 pictures for longer, so that photos are kept, found again and forgotten, and prints
+memory over time.
+
+*kill* kills the server's vLLM (SIGKILL) while 8 clients ask without pause, and prints what they were answered, and how
+long it took until questions were answered again.
 
 *overhead* starts one vLLM, and the server in front of it. The peer is that vLLM, asked directly. Requests alternate
 between the two, in random order, so that both meet the same machine: the same bodies passed through (``engine/NAME``),
@@ -21,6 +29,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import math
 import os
 import random
 import signal
@@ -108,9 +117,10 @@ def family_cpu_s(pid: int) -> float:
     return total
 
 
-def child_that_runs(module: str) -> int:
-    """The id of the one process that this one started with a module."""
-    children = [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+def child_that_runs(module: str, parent: int | str = "self") -> int:
+    """The id of the one process that another one, or this one, started with a module."""
+    files = Path(f"/proc/{parent}/task").glob("*/children")
+    children = [int(pid) for file in files for pid in file.read_text().split()]
     (found,) = [pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
     return found
 
@@ -207,6 +217,82 @@ def _p(seconds: list[float], percent: int) -> str:
     if len(seconds) < 2:
         return "     –"
     return f"{statistics.quantiles(seconds, n=100, method='inclusive')[percent - 1]:6.2f}"
+
+
+def run_soak(engine: str, seconds: float, clients: int = 8) -> None:
+    """Print memory over time."""
+    urls = [url for step in range(10) for url in pictures(north=step / 4)]
+    options = ["--store", "memory", "--engine", engine, "--queue", str(QUEUE)]
+    with tempfile.TemporaryDirectory() as folder, server(*options, folder=Path(folder)) as (url, pid):
+        asyncio.run(load(url, clients, 5, urls))  # warm
+        with Memory(pid) as memory:
+            found = asyncio.run(load(url, clients, seconds, urls))
+    answers = len(found["first"]) + len(found["follow-up"])
+    other = sum(len(found[status]) for status in ("429", "500", "502", "503"))
+    mib, steps = memory.mib, 6
+    told = "  ".join(f"{mib[round(k * (len(mib) - 1) / steps)]:.0f}" for k in range(steps + 1))
+    print(f"--engine {engine}, {clients} clients, {len(urls)} pictures, {seconds:.0f} s")
+    print(f"{answers} answers, {other} others")
+    print(f"first questions: p50 {_p(found['first'], 50)} s, p95 {_p(found['first'], 95)} s")
+    print(f"MiB at the start, after each sixth, at the end: {told}; peak {max(mib):.0f}")
+
+
+def run_kill(seconds: float, clients: int = 8) -> None:
+    """Print what clients meet when vLLM is killed."""
+    options = ["--store", "memory", "--engine", "vllm", "--queue", str(QUEUE)]
+    with tempfile.TemporaryDirectory() as folder, server(*options, folder=Path(folder)) as (url, pid):
+        asyncio.run(load(url, clients, 5, pictures()))  # warm
+        asyncio.run(_killed(url, pid, seconds, clients))
+
+
+async def _killed(url: str, pid: int, seconds: float, clients: int) -> None:
+    urls, met, stop = pictures(), list[tuple[float, float, int, str]](), asyncio.Event()
+
+    async def ask(client: httpx.AsyncClient, seed: int) -> None:
+        drawn = random.Random(seed)
+        while not stop.is_set():
+            began = time.monotonic()
+            body = {"model": "gaea-nano", "messages": question(drawn.choice(urls))}
+            reply = await client.post("/v1/chat/completions", json=body)
+            code = "" if reply.status_code == 200 else f" {reply.json()['error']['code']}"
+            met.append((began, time.monotonic() - began, reply.status_code, code))
+            if code:
+                await asyncio.sleep(0.2)
+
+    limits = httpx.Limits(max_connections=clients + 1)
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=limits, trust_env=False) as client:
+        asking = [asyncio.create_task(ask(client, seed)) for seed in range(clients)]
+        await asyncio.sleep(seconds)
+        os.kill(child_that_runs("gaea.app.vllm", pid), signal.SIGKILL)
+        killed = time.monotonic()
+        while (await client.get("/ready")).status_code == 200:
+            await asyncio.sleep(0.01)
+        down = time.monotonic()
+        alive = (await client.get("/health")).status_code
+        while (await client.get("/ready")).status_code != 200:
+            await asyncio.sleep(0.1)
+        back = time.monotonic()
+        await asyncio.sleep(seconds)
+        stop.set()
+        await asyncio.gather(*asking)
+        metrics = (await client.get("/metrics")).text
+    print(f"{clients} clients; vLLM killed after {seconds:.0f} s")
+    print(f"/ready said so after {down - killed:.2f} s, /health went on to say {alive}")
+    print("asked            answers                                   p50 s  longest s")
+    for name, since, until in (("before", 0.0, killed), ("while down", killed, back), ("after", back, math.inf)):
+        those = [each for each in met if since <= each[0] < until]
+        kinds = sorted({f"{status}{code}" for _, _, status, code in those})
+        counted = ", ".join(f"{sum(f'{s}{c}' == kind for _, _, s, c in those)} × {kind}" for kind in kinds)
+        took = [each[1] for each in those]
+        print(f"{name:16s} {counted:40s} {_p(took, 50)} {max(took, default=0):8.2f}")
+    cut = [(status, began + took - killed) for began, took, status, _ in met if began < killed < began + took]
+    lasted = max((seconds for _, seconds in cut), default=0.0)
+    answered = sum(status == 200 for status, _ in cut)
+    print(f"under way when it died: {len(cut)}, {answered} of them answered; ended within {lasted:.2f} s")
+    print(f"questions were answered again after {back - killed:.1f} s")
+    shown = ("gaea_working ", "gaea_waiting ", "gaea_engine_restarts ")
+    kept = [line for line in metrics.splitlines() if line.startswith(shown)]
+    print("afterwards: " + ", ".join(kept))
 
 
 def follow_ups(url: str, urls: list[str]) -> list[tuple[list[Any], dict[str, Any]]]:
@@ -328,16 +414,20 @@ def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: 
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["load", "overhead"], nargs="?", default="load")
+    parser.add_argument("what", choices=["load", "soak", "kill", "overhead"], nargs="?", default="load")
     parser.add_argument("--engine", action="append", help="transformers or vllm; repeatable (default: transformers)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each load (default: 30)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each load, or before and after (default: 30)")
     parser.add_argument("--count", type=int, default=100, help="pairs of requests in each comparison (default: 100)")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
     if args.what == "load":
         run_load(args.engine or ["transformers"], args.seconds)
+    elif args.what == "soak":
+        run_soak((args.engine or ["transformers"])[0], args.seconds)
+    elif args.what == "kill":
+        run_kill(args.seconds)
     else:
         run_overhead(args.count)
 
