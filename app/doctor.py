@@ -30,6 +30,20 @@ _NANO_FILES = (
     ("shipped model", "llava/model.safetensors"),
     ("shipped gallery", "gallery/gallery.parquet"),
 )
+_PURPOSES = {
+    "app": "gaea chat, gaea locate --review",
+    "serve": "gaea serve, --engine URL",
+    "serve-cpu": "gaea serve --engine vllm without a GPU",
+    "quantize": "--quantize",
+    "train": "python -m gaea.finetune",
+    "index": "galleries of Hugging Face datasets, duplicates",
+    "ray": "gaea index build --engine ray",
+    "milvus": "--store milvus",
+    "osm": "OpenStreetMap's attributes",
+    "dev": "tests",
+}
+"""What extras are for."""
+
 _LFS = b"version https://git-lfs"
 
 
@@ -143,10 +157,19 @@ def _cache() -> list[Check]:
 def _extras() -> list[Check]:
     checks = []
     for extra in _provided_extras():
-        missing = [r.name for r in _requirements(extra) if _version(r.name) is None]
-        found = f"without {', '.join(missing)}" if missing else "installed"
-        advice = f"pip install '{DISTRIBUTION}[{extra}]'" if missing else ""
-        checks.append(Check("extras", extra, found, NOTE if missing else OK, advice))
+        versions = [(r, _version(r.name)) for r in _requirements(extra)]
+        missing = [r.name for r, version in versions if version is None]
+        other = [
+            f"{r.name} {version}, tried with {r.specifier}"
+            for r, version in versions
+            if version is not None and not r.specifier.contains(version, prereleases=True)
+        ]
+        parts = [f"without {', '.join(missing)}"] if missing else []
+        found = "; ".join([*parts, *other]) or "installed"
+        if extra in _PURPOSES:
+            found += f" ({_PURPOSES[extra]})"
+        advice = f"pip install '{DISTRIBUTION}[{extra}]'" if missing or other else ""
+        checks.append(Check("extras", extra, found, NOTE if advice else OK, advice))
     return checks
 
 

@@ -83,6 +83,26 @@ def test_what_is_missing_comes_with_its_command(nano: Path, monkeypatch: pytest.
     assert checks["packages", "pyarrow"].advice.startswith("pip install 'pyarrow>=")
 
 
+def test_an_extra_names_what_it_lacks_and_what_that_is_for(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = doctor._version
+
+    def app(changed: dict[str, str | None]) -> doctor.Check:
+        monkeypatch.setattr(doctor, "_version", lambda name: changed[name] if name in changed else version(name))
+        return next(check for check in doctor.examine(nano) if (check.group, check.name) == ("extras", "app"))
+
+    lacking = app({"gradio": None})
+    assert lacking.found == "without gradio (gaea chat, gaea locate --review)"
+    assert (lacking.status, lacking.advice) == (doctor.NOTE, "pip install 'gaea-geo[app]'")
+    old = app({"gradio": "5.0"})
+    assert old.found.startswith("gradio 5.0, tried with ")
+    assert (old.status, old.advice) == (doctor.NOTE, "pip install 'gaea-geo[app]'")
+    assert app({}).status == doctor.OK
+
+
+def test_every_extra_says_what_it_is_for() -> None:
+    assert set(doctor._provided_extras()) == set(doctor._PURPOSES)
+
+
 def test_a_version_out_of_range_is_a_note(nano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: "0.0.1" if name == "pillow" else version(name))
