@@ -137,7 +137,8 @@ def test_any_order_of_messages_is_answered_or_refused(order: list[str]) -> None:
     try:
         found = asked(request(*(made[kind](k) for k, kind in enumerate(order))), Limits())
     except ApiError:
-        assert "p" not in order or [kind for kind in order if kind != "s"][-1] == "a"
+        many = order.count("p") > Limits().images
+        assert "p" not in order or [kind for kind in order if kind != "s"][-1] == "a" or many
         return
     said = [kind for kind in order if kind != "s"]
     assert said[-1] in "up"
