@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retrieval_table import PEERS, STORES, measured, write_page
+from retrieval_table import PEERS, STORES, measured, processor, write_page
 
 K, QUERIES, DIM, SEED = 10, 200, 512, 7
 NARROWINGS = {
@@ -319,7 +319,7 @@ def measure(name: str, phase: str, options: argparse.Namespace, until: float) ->
         told["seconds"] += before["seconds"]
         told["peak_mb"] = max(told["peak_mb"], before["peak_mb"])
     line = {"rows": options.rows, "dim": DIM, "store": name, "phase": phase, "when": time.strftime("%F %T"), **told}
-    line |= {"commit": commit(), "load": round(os.getloadavg()[0], 1)}
+    line |= {"commit": commit(), "load": round(os.getloadavg()[0], 1), "cpu": processor()}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

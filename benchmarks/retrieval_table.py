@@ -50,13 +50,17 @@ def measured(file: Path, rows: int) -> Measured:
     return {(line["store"], line["phase"]): line for line in found if line["rows"] == rows}
 
 
-def machine() -> str:
-    """Processor, memory and versions in words."""
+def processor() -> str:
+    """Name of the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+
+
+def machine() -> str:
+    """Memory and versions in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    return f"{os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, Python {platform.python_version()}, {versions}"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, {versions}"
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -85,7 +89,11 @@ def _tables(found: Measured, rows: int) -> Iterator[str]:
     lines = list(found.values())
     when, load = ([line[key] for line in lines] for key in ("when", "load"))
     commits = ", ".join(sorted({f"`{line['commit']}`" for line in lines}))
-    yield f"\n{min(when)} to {max(when)}, commit {commits}, load of the machine {min(load)} to {max(load)}.\n"
+    yield f"\n{min(when)} to {max(when)}, commit {commits}, load of the machine {min(load)} to {max(load)};"
+    for cpu in sorted({line["cpu"] for line in lines}):
+        names = ", ".join(TITLES[name] for name in (*STORES, *PEERS) if found.get((name, "ask"), {}).get("cpu") == cpu)
+        yield f"on {cpu}: {names}."
+    yield ""
 
 
 def _narrowed(asked: dict[str, Any]) -> Iterator[str]:
