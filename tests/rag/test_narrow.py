@@ -78,7 +78,10 @@ def exactly(gallery, queries, k, mask):
 
 def same(found, expected):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-5)
-    assert np.array_equal(found[0], expected[0])
+    # Rows that are as similar as float32 can tell may change places, the last with one that is not shown.
+    close = np.abs(np.diff(expected[1], axis=1)) <= 1e-6
+    tied = np.pad(close, ((0, 0), (1, 0))) | np.pad(close, ((0, 0), (0, 1)), constant_values=True)
+    assert ((found[0] == expected[0]) | tied).all()
 
 
 # ── masks ───────────────────────────────────────────────────────────────────
