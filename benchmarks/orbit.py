@@ -30,6 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gaea.calibration import CALIBRATION_FILE, Calibration
+from gaea.eval.bootstrap import Asked, Bootstrap
 from gaea.finetune.crops import CropConfig, Crops, draw_views
 from gaea.finetune.gallery import lattice
 from gaea.finetune.imagery import Imagery, View, open_imagery
@@ -37,11 +38,16 @@ from gaea.finetune.splits import Part, block_address, footprint_parts, part_of
 from gaea.locate.neighbours import NeighbourLocator
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.gallery import Gallery
+from gaea.rag.orbitnet import whitened_filters
 from gaea.sphere import EARTH_RADIUS_KM, destination, great_circle_km, to_xyz
 
 NANO = Path(__file__).parents[1] / "gaea/nano"
+Guess = tuple[np.ndarray, np.ndarray]
+"""Latitudes and longitudes."""
+
 VIEWS = CropConfig(size=128, width_km=(100.0, 150.0))
-SIDE, PATCH, FILTERS, FIELDS, EPOCHS, BATCH = 64, 6, 500, 3, 14, 512
+SIDE, FILTERS, FIELDS, EPOCHS, BATCH = 64, 500, 3, 14, 512
+KMEANS_FROM, PATCHES = 20_000, 60_000
 SOFT_KM, NEIGHBOURS = 80.0, 64
 
 
@@ -97,29 +103,6 @@ def small(images_NHWC: np.ndarray) -> Tensor:
     return F.adaptive_avg_pool2d(torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).float() / 255, SIDE)
 
 
-def whitened_filters(
-    images_NHWC: np.ndarray, generator: torch.Generator, patches: int = 60_000
-) -> tuple[Tensor, Tensor]:
-    """Weights (FILTERS, 3, PATCH, PATCH) and biases of spherical k-means centroids of whitened patches."""
-    chosen = torch.randint(len(images_NHWC), (patches,), generator=generator)
-    corner = torch.randint(SIDE - PATCH + 1, (patches, 2), generator=generator)
-    pieces = [
-        small(images_NHWC[i][None])[0, :, top : top + PATCH, left : left + PATCH].flatten()
-        for i, (top, left) in zip(chosen.tolist(), corner.tolist(), strict=True)
-    ]
-    x = torch.stack(pieces)
-    mean = x.mean(0)
-    values, vectors = torch.linalg.eigh(torch.cov((x - mean).T) + 1e-3 * torch.eye(x.shape[1]))
-    whiten = (vectors / values.sqrt()) @ vectors.T
-    z = F.normalize((x - mean) @ whiten, dim=1)
-    centres = z[torch.randperm(patches, generator=generator)[:FILTERS]]
-    for _ in range(15):
-        sums = torch.zeros_like(centres).index_add_(0, (z @ centres.T).argmax(1), z)
-        centres = torch.where(sums.norm(dim=1, keepdim=True) > 0, F.normalize(sums, dim=1), centres)
-    weight = whiten @ centres.T
-    return weight.T.reshape(FILTERS, 3, PATCH, PATCH), -(mean @ weight)
-
-
 @torch.no_grad()
 def features(images_NHWC: np.ndarray, weight: Tensor, bias: Tensor) -> Tensor:
     """(n, features) float16: pooled responses, an 8 x 8 thumbnail, means and deviations of colour."""
@@ -136,11 +119,12 @@ def features(images_NHWC: np.ndarray, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.cat(out)
 
 
-def baseline(train: Crops, seed: int) -> Callable[[Crops], tuple[np.ndarray, np.ndarray]]:
+def baseline(train: Crops, seed: int) -> Callable[[Crops], Guess]:
     """Learn from crops; what is returned tells (latitudes, longitudes) of others."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    weight, bias = whitened_filters(train.images_NHWC, generator)
+    some = torch.randperm(len(train), generator=generator)[:KMEANS_FROM].numpy()
+    weight, bias = whitened_filters(small(train.images_NHWC[some]), FILTERS, generator, PATCHES)
     known = features(train.images_NHWC, weight, bias)
     mean, std = known.float().mean(0), known.float().std(0) + 1e-3
     here = torch.tensor(to_xyz(train.lat.astype(float), train.lon.astype(float)), dtype=torch.float32)
@@ -168,7 +152,7 @@ def baseline(train: Crops, seed: int) -> Callable[[Crops], tuple[np.ndarray, np.
             schedule.step()
     net.eval()
 
-    def locate(crops: Crops) -> tuple[np.ndarray, np.ndarray]:
+    def locate(crops: Crops) -> Guess:
         with torch.no_grad():
             best = net((features(crops.images_NHWC, weight, bias).float() - mean) / std).argmax(1).numpy()
         return anchor_lat[best], anchor_lon[best]
@@ -179,55 +163,42 @@ def baseline(train: Crops, seed: int) -> Callable[[Crops], tuple[np.ndarray, np.
 # ── nano ────────────────────────────────────────────────────────────────────
 
 
-def nano(beside: Crops | None) -> dict[str, Callable[[Crops], tuple[np.ndarray, np.ndarray]]]:
+def nano(beside: Crops | None, asked: Crops) -> dict[str, Guess]:
     """The nearest row and the density's median point, from the gallery as shipped and crops ``beside`` it."""
     encoder, gallery = OpenClipEncoder(NANO / "clip"), Gallery.read(NANO / "gallery/gallery.parquet")
     locator = NeighbourLocator(Calibration.load(NANO / "gallery" / CALIBRATION_FILE).neighbours)
     rows, lat, lon = gallery.embeddings, gallery.lat, gallery.lon
 
     def embedded(crops: Crops) -> np.ndarray:
-        return np.concatenate(
-            [
-                encoder.encode([Image.fromarray(each) for each in crops.images_NHWC[start : start + 256]])
-                for start in range(0, len(crops), 256)
-            ]
-        )
+        pictures = [Image.fromarray(each) for each in crops.images_NHWC]
+        return np.concatenate([encoder.encode(pictures[start : start + 256]) for start in range(0, len(pictures), 256)])
 
     if beside is not None:
         rows = np.concatenate([rows, embedded(beside)])
         lat, lon = np.append(lat, beside.lat), np.append(lon, beside.lon)
-
-    def recalled(crops: Crops) -> tuple[np.ndarray, np.ndarray]:
-        similarity = embedded(crops) @ rows.T
-        best = np.argsort(-similarity, axis=1)[:, :NEIGHBOURS]
-        return best, np.take_along_axis(similarity, best, 1)
-
-    def nearest(crops: Crops) -> tuple[np.ndarray, np.ndarray]:
-        best, _ = recalled(crops)
-        return lat[best[:, 0]], lon[best[:, 0]]
-
-    def density(crops: Crops) -> tuple[np.ndarray, np.ndarray]:
-        found = zip(*recalled(crops), strict=True)
-        points = [locator.belief(lat[best], lon[best], similarity).point("median") for best, similarity in found]
-        return np.array([lat for lat, _ in points]), np.array([lon for _, lon in points])
-
-    return {"nano, nearest row": nearest, "nano, neighbours' density": density}
+    similarity = embedded(asked) @ rows.T
+    best = np.argsort(-similarity, axis=1)[:, :NEIGHBOURS]
+    found = zip(best, np.take_along_axis(similarity, best, 1), strict=True)
+    points = np.array([locator.belief(lat[near], lon[near], alike).point("median") for near, alike in found])
+    return {
+        "nano, nearest row": (lat[best[:, 0]], lon[best[:, 0]]),
+        "nano, neighbours' density": (points[:, 0], points[:, 1]),
+    }
 
 
 # ── the run ─────────────────────────────────────────────────────────────────
 
 
-def row(name: str, error_km: np.ndarray, blocks: np.ndarray, rng: np.random.Generator) -> str:
+def row(name: str, error_km: np.ndarray, blocks: Bootstrap) -> str:
     """One line of the table, with 95 % intervals over blocks."""
-    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    drawn = [np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(500)]
+    shares = {f"{km}": 100.0 * (error_km <= km) for km in (200, 750, 2500)}
+    found = blocks.estimate(Asked(means=shares, medians={"median": error_km}))
 
-    def told(statistic: Callable[[np.ndarray], float], unit: str) -> str:
-        low, high = np.percentile([statistic(error_km[each]) for each in drawn], (2.5, 97.5))
-        return f"{statistic(error_km):,.0f}{unit} ({low:,.0f}–{high:,.0f})"
+    def told(of: str, unit: str = "") -> str:
+        value, (low, high) = found[of]
+        return f"{value:,.0f}{unit} ({low:,.0f}–{high:,.0f})"
 
-    shares = [told(lambda e, km=km: 100 * float((e <= km).mean()), " %") for km in (200, 750, 2500)]
-    return f"| {name} | {told(lambda e: float(np.median(e)), '')} | {' | '.join(shares)} |"
+    return f"| {name} | {told('median')} | {' | '.join(told(km, ' %') for km in shares)} |"
 
 
 def main() -> None:
@@ -248,7 +219,7 @@ def main() -> None:
         asked = cut(imagery, RULES[rule](imagery, Part.TEST, rng), options.asked)
         reaching = [i for i in range(len(train)) if Part.TEST in touched(train, i)] if rule == "corners" else []
         beside = Crops(train.images_NHWC[reaching], *train.rows()[reaching].T) if reaching else None
-        systems = {"baseline": baseline(train, options.seed), **nano(beside)}
+        guesses = {"baseline": baseline(train, options.seed)(asked), **nano(beside, asked)}
         nearest_km = [
             float(great_circle_km(train.lat, train.lon, *at).min()) for at in zip(asked.lat, asked.lon, strict=True)
         ]
@@ -257,10 +228,9 @@ def main() -> None:
         told = f"{low:,.0f} km (10 %), {middle:,.0f} (50 %), {high:,.0f} (90 %)"
         print(f"{told}; {len(reaching):,} reach into test blocks\n")
         print("| system | median km | ≤ 200 km | ≤ 750 km | ≤ 2,500 km |\n|---|---|---|---|---|")
-        address = np.stack(block_address(asked.lat, asked.lon), 1) @ np.array([1000, 1])
-        for name, locate in systems.items():
-            error_km = great_circle_km(*locate(asked), asked.lat, asked.lon)
-            print(row(name, error_km, address, np.random.default_rng(options.seed)), flush=True)
+        blocks = Bootstrap([f"{y}/{x}" for y, x in zip(*block_address(asked.lat, asked.lon), strict=True)])
+        for name, guess in guesses.items():
+            print(row(name, great_circle_km(*guess, asked.lat, asked.lon), blocks), flush=True)
         print(f"\n{time.time() - start:,.0f} s")
 
 

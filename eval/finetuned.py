@@ -159,8 +159,7 @@ def markdown(report: dict[str, Any]) -> str:
         "95 % intervals over places; gain over the first, question by question.",
         "",
     ]
-    for title in ("type", "given", "skill"):
-        group = report[title if title == "given" else f"{title}s"]
+    for title, group in (("type", report["types"]), ("given", report["given"]), ("skill", report["skills"])):
         lines += [
             f"| {title} | n | {' | '.join(names)} | {' | '.join(f'gain of {name}' for name in names[1:])} |",
             "|" + "---|" * (2 * len(names) + 1),

@@ -141,7 +141,7 @@ class Surveyor:
 
     def kind(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """What a named thing is."""
-        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
+        near = self._any_to_be_named(around)
         if near is None:
             return None
         form = pick(
@@ -185,7 +185,7 @@ class Surveyor:
 
     def kind_choice(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """What a named thing is, out of kinds that the extract has."""
-        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
+        near = self._any_to_be_named(around)
         if near is None:
             return None
         wrong = self._survey.other_kinds(near.thing)[:3]
@@ -201,7 +201,7 @@ class Surveyor:
 
     def category(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """GAEA's category of a thing."""
-        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
+        near = self._any_to_be_named(around)
         if near is None:
             return None
         barred = {near.thing.category, "amenities", *often_both(near.thing.category)}
@@ -240,7 +240,7 @@ class Surveyor:
 
     def is_kind(self, place: PlaceFacts, around: Sequence[Nearby]) -> Item | None:
         """A named thing is what it is, or something else."""
-        near = self._any([n for n in around if not gives_away(n.thing) and not misleads(n.thing)])
+        near = self._any_to_be_named(around)
         wrong = self._survey.other_kinds(near.thing) if near else []
         if near is None or not wrong:
             return None
@@ -278,6 +278,10 @@ class Surveyor:
         said = _upper(form.format(a=titled(first), b=titled(second)))
         return self._verdict(place, "is nearer", said, true, facts,
                              {"about": first.thing.osm_id, "than": second.thing.osm_id})  # fmt: skip
+
+    def _any_to_be_named(self, around: Sequence[Nearby]) -> Nearby | None:
+        """One whose name says neither what it is nor that it is something else."""
+        return self._any([near for near in around if not gives_away(near.thing) and not misleads(near.thing)])
 
     def _any(self, around: Sequence[Nearby]) -> Nearby | None:
         return around[int(self._rng.integers(len(around)))] if around else None

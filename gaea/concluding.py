@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from gaea.prompts import Message
-from gaea.speech import CONCLUDES, Conclusion, Speech, asked, forms
+from gaea.speech import CONCLUDES, Conclusion, Speech, asked, conclusions, forms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +51,12 @@ class Concluding:
             end: The token that ends a reply.
         """
         conclusion = Conclusion(asked(messages))
-        so = tokenize(CONCLUDES)
-        words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")} if len(so) == 1 else {}
-        choice = None
+        words, choice = conclusions(tokenize), None
         if conclusion.options and words:
             texts = {form: option for option in conclusion.options.values() for form in forms(option, tokenize)}
-            spoken = frozenset({so[0], *(tokenize(f"a{mark}")[-1] for mark in ",.")})
-            told = words | {CONCLUDES: so[0]}
-            choice = Speech(spoken, (), tuple(sorted(texts)), end, texts, conclusion, told)
-        return cls(conclusion, choice, everything, words | ({CONCLUDES: so[0]} if words else {}), decode)
+            spoken = frozenset({words[CONCLUDES], *(tokenize(f"a{mark}")[-1] for mark in ",.")})
+            choice = Speech(spoken, (), tuple(sorted(texts)), end, texts, conclusion, words)
+        return cls(conclusion, choice, everything, words, decode)
 
     def allowed(self, said: Sequence[int]) -> list[int]:
         """Tokens that may follow what was said of a reply so far."""

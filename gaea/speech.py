@@ -143,8 +143,6 @@ class Speech:
         values = told(messages)
         inside = {form: value for value in values for form in forms(f" {value}", tokenize)}
         opening = {form: value for value in values for form in forms(value, tokenize)}
-        words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")}
-        concludes = tokenize(CONCLUDES)
         return cls(
             frozenset(spoken),
             tuple(sorted(inside)),
@@ -152,7 +150,7 @@ class Speech:
             end,
             {**opening, **inside},
             Conclusion(asked(messages)),
-            {**words, CONCLUDES: concludes[0]} if len(concludes) == 1 else {},
+            conclusions(tokenize),
         )
 
     def allowed(self, said: Sequence[int]) -> list[int]:
@@ -175,6 +173,13 @@ class Speech:
 
     def _begun(self, position: int) -> tuple[tuple[int, ...], ...]:
         return self.values if position else self.values + self.opening
+
+
+def conclusions(tokenize: Callable[[str], list[int]]) -> dict[str, int]:
+    """The first tokens of what may be concluded, and that of ``CONCLUDES``; empty where a tokenizer breaks that."""
+    so = tokenize(CONCLUDES)
+    words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")}
+    return {**words, CONCLUDES: so[0]} if len(so) == 1 else {}
 
 
 def forms(text: str, tokenize: Callable[[str], list[int]]) -> Iterator[tuple[int, ...]]:

@@ -94,8 +94,9 @@ class Capsule(nn.Module):
 
     def forward(self, plane: Tensor) -> Tensor:
         """(n, dim) of points in the plane, (n, 2)."""
-        phase = 2 * math.pi * plane @ self.frequencies.T
-        out: Tensor = self.mlp(torch.cat((phase.cos(), phase.sin()), dim=-1))
+        # In float64: a phase is thousands of turns, of which float32 leaves some 1e-4 of a turn to chance.
+        phase = 2 * math.pi * plane.double() @ self.frequencies.double().T
+        out: Tensor = self.mlp(torch.cat((phase.cos(), phase.sin()), dim=-1).to(plane.dtype))
         return out
 
 

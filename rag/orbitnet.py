@@ -184,7 +184,7 @@ def fit_filters(net: OrbitNet, images_NCHW: Tensor, generator: torch.Generator, 
     for scale, stem in zip(net.scales, net.stems, strict=True):
         seen = F.avg_pool2d(images_NCHW, scale) if scale > 1 else images_NCHW
         conv = cast("nn.Conv2d", stem)
-        weight, bias = _centroids(seen, conv.out_channels, generator, patches)
+        weight, bias = whitened_filters(seen, conv.out_channels, generator, patches)
         conv.weight.copy_(weight)
         cast("Tensor", conv.bias).copy_(bias)
     for layer, response in zip(net.components, net.responses(images_NCHW[:1500]), strict=False):
@@ -224,7 +224,13 @@ def _nearest(points: Tensor, centres: Tensor) -> Tensor:
     return torch.cat(chunks)
 
 
-def _centroids(images_NCHW: Tensor, count: int, generator: torch.Generator, patches: int) -> tuple[Tensor, Tensor]:
+def whitened_filters(
+    images_NCHW: Tensor, count: int, generator: torch.Generator, patches: int
+) -> tuple[Tensor, Tensor]:
+    """Spherical k-means centroids of whitened patches, as weights (count, channels, PATCH, PATCH) and biases (count,).
+
+    Source: A. Coates & A. Ng, "Learning Feature Representations with K-means" (2012).
+    """
     n, channels, height, width = images_NCHW.shape
     which = torch.randint(n, (patches,), generator=generator)
     top = torch.randint(height - PATCH + 1, (patches,), generator=generator)

@@ -81,13 +81,11 @@ class Pictures:
         return await asyncio.to_thread(self._opened, sent, holder)
 
     def tidy(self) -> None:
-        """Forget what is too long ago, and the oldest where there is too much."""
+        """Forget what is too long ago."""
         with self._lock:
             now = self._clock()
             for key in [key for key, seen in self._known.items() if now - seen > self._limits.chat_s]:
                 del self._known[key]
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
 
     def _opened(self, sent: Sequence[tuple[str, Callable[[], bytes]]], holder: str) -> dict[str, str]:
         fetched = {}

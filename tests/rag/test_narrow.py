@@ -5,7 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gaea import places
@@ -78,10 +78,13 @@ def exactly(gallery, queries, k, mask):
 
 def same(found, expected):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-5)
-    # Rows that are as similar as float32 can tell may change places, the last with one that is not shown.
-    close = np.abs(np.diff(expected[1], axis=1)) <= 1e-6
-    tied = np.pad(close, ((0, 0), (1, 0))) | np.pad(close, ((0, 0), (0, 1)), constant_values=True)
-    assert ((found[0] == expected[0]) | tied).all()
+    assert np.array_equal(found[0], expected[0])
+
+
+def decided(gallery, queries, k, mask):
+    """Whether the best k rows and their order do not hang on how float32 sums are rounded."""
+    _, best = exactly(gallery, queries.astype(np.float64), k + 1, mask)
+    return (np.diff(best, axis=1) < -5e-7).all()
 
 
 # ── masks ───────────────────────────────────────────────────────────────────
@@ -168,6 +171,7 @@ def test_a_narrowed_query_is_an_exact_one(gallery, store, share, k, seed, cheap)
     rng = np.random.default_rng(seed)
     mask = rng.random(len(gallery)) < share
     queries = rng.normal(size=(3, DIM)).astype(np.float32)
+    assume(decided(gallery, queries, k, mask))
     with pytest.MonkeyPatch.context() as patch:
         if cheap:
             ask_always(patch)

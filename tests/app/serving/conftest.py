@@ -42,6 +42,14 @@ def plain(shade: int = 120) -> str:
     return data_url(Image.new("RGB", (64, 48), (shade, 100, 80)))
 
 
+def until(true: Any) -> None:
+    for _ in range(6000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to be")
+
+
 class Speaker:
     """An engine that says a word at a time, and remembers how often it looked, spoke, and was stopped."""
 

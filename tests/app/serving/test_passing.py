@@ -7,7 +7,6 @@ import base64
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +24,7 @@ from gaea.app.serving.service import ServiceConfig
 from gaea.assistant import Assistant
 from gaea.errors import PhotoError
 
-from .conftest import Running, asked, data_url, plain, serving
+from .conftest import Running, asked, data_url, plain, serving, until
 from .loopback import MODEL, Loopback, loopback
 
 CHAT = "/v1/chat/completions"
@@ -51,14 +50,6 @@ def bare(url: str, **more: Any) -> dict[str, Any]:
 def say(running: Running, body: dict[str, Any], key: str | None = None) -> httpx.Response:
     with running.client(key) as client:
         return client.post(CHAT, json=body)
-
-
-def until(true: Any) -> None:
-    for _ in range(6000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 def test_the_engine_is_sent_what_was_asked_and_nothing_of_ours(engine: Loopback, speaking: Assistant) -> None:

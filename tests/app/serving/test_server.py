@@ -9,7 +9,6 @@ import logging
 import re
 import socket
 import threading
-import time
 from typing import Any
 
 import jsonschema
@@ -27,7 +26,7 @@ from gaea.assistant import Assistant
 from gaea.errors import ModelError
 from gaea.locate.neighbours import Neighbour, Neighbours
 
-from .conftest import Running, Speaker, asked, data_url, plain, serving
+from .conftest import Running, Speaker, asked, data_url, plain, serving, until
 
 CHAT = "/v1/chat/completions"
 KEY, OTHER = "k" * 24, "o" * 24
@@ -48,14 +47,6 @@ def error(reply: Any) -> dict[str, Any]:
     found = reply.json()["error"]
     assert set(found) == {"message", "type", "param", "code"}
     return found
-
-
-def until(true: Any) -> None:
-    for _ in range(6000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 # ---- answers
