@@ -211,7 +211,9 @@ def test_a_model_that_obeys_what_it_reads_in_a_picture_is_held_all_the_same(
         plainly = say(running, asked(plain())).json()["choices"][0]["message"]
         assert "48.8584, 2.2945" in plainly["content"]
         assert plainly["geolocation"]["point"]["lat"] == pytest.approx(18, abs=0.5)
-        held = say(running, asked(plain(), stream=stream, gaea={"disclosure": "country"})).text
+        said = say(running, asked(plain(), stream=stream, gaea={"disclosure": "country"})).text
+    held = re.sub(r'"timings": ?{[^}]*}', "", said)  # some second or other takes 2.29 s
+    assert held != said
     assert not any(word in held for word in ("48.85", "2.29", "Eiffel", "Paris"))
     assert "Perhaps." in held
 
