@@ -1,7 +1,7 @@
 """What another camera, sky and season do to a picture from orbit.
 
-Colour, exposure, haze, cloud and blur, drawn per picture and applied to whole batches. Only a share of the crops is
-changed strongly: colour is evidence of a place, and a model that never sees it true cannot use it.
+Colour, exposure, haze, cloud, blur and resolution, drawn per picture and applied to whole batches. Only a share of the
+crops is changed strongly: colour is evidence of a place, and a model that never sees it true cannot use it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+COARSER = (2, 4, 8)
+
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """Shares of a batch that meet each disturbance, and how strong the strong ones are."""
+    """Shares of a batch that meet each disturbance, and how strong the strong ones are.
+
+    ``coarse_share`` is that of each of :data:`COARSER`, factors by which a camera sees less.
+    """
 
     strong_share: float = 0.12
     haze_share: float = 0.08
     cloud_share: float = 0.06
     blur_share: float = 0.1
+    coarse_share: float = 0.03
     mild: float = 0.06
     strong: float = 0.3
 
@@ -54,6 +60,11 @@ def augment(images_NCHW: Tensor, config: AugmentConfig, generator: torch.Generat
     x = grey + (x - grey) * (1 + 1.5 * strength * (2 * uniform(n, 1, 1, 1) - 1))
     blurred = F.interpolate(F.avg_pool2d(x, 3), size=x.shape[-2:], mode="bilinear", align_corners=False)
     x = torch.lerp(x, blurred, happens(config.blur_share) * uniform(n, 1, 1, 1))
+    for factor in COARSER:
+        seen = (uniform(n) < config.coarse_share).nonzero()[:, 0]
+        if len(seen) and min(x.shape[-2:]) >= 2 * factor:
+            shrunk = F.avg_pool2d(x[seen], factor)
+            x = x.index_copy(0, seen, F.interpolate(shrunk, size=x.shape[-2:], mode="bicubic", align_corners=False))
     sky = torch.tensor([0.75, 0.82, 0.92], device=device).view(1, 3, 1, 1)
     x = torch.lerp(x, sky.expand_as(x), happens(config.haze_share) * 0.45 * uniform(n, 1, 1, 1))
     cloud = sum(

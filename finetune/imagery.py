@@ -13,6 +13,7 @@ import importlib.util
 import io
 import math
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ class Imagery:
         Returns:
             (size, size, 3) uint8, or None where the imagery does not reach.
         """
-        fine = 2 * size  # drawn at twice the size, then averaged: no aliasing
+        fine = 2 * size  # drawn at twice the size, then scaled as an encoder scales a photo: as sharp, no aliasing
         for mosaic in self._from_fitting(view, fine):
             x, y = mosaic.to_pixel(view.lat, view.lon)
             sx, sy = mosaic.pixels_per_km(view.lat)
@@ -117,7 +118,7 @@ class Imagery:
             picture = Image.fromarray(window).transform(
                 (fine, fine), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR
             )
-            return np.asarray(picture.reduce(2))
+            return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
         return None
 
     def _from_fitting(self, view: View, fine: int) -> tuple[Mosaic, ...]:
@@ -138,7 +139,8 @@ def open_imagery(path: str | Path, cache: Path | None = None) -> Imagery:
 
     Args:
         path: ``*.mbtiles``, a picture twice as wide as high, or :data:`PACKAGED`.
-        cache: Folder in which the decoded MBTiles mosaics are kept between runs (about 4 GB for zoom 8).
+        cache: Folder in which the decoded MBTiles mosaics are kept between runs (13 GB for zoom 8, most
+            of it holes where there are no tiles, which a file system need not store).
 
     Raises:
         InputError: The file is missing or is neither.
@@ -186,14 +188,13 @@ def _from_mbtiles(path: Path, cache: Path | None) -> tuple[Mosaic, ...]:
     for zoom in zooms:
         if zoom < 3:
             break
-        half = zoom > 6  # tiles finer than 2.4 km per pixel are halved while decoding, which JPEG does for free
-        mosaics.append(_mosaic(path, zoom, TILE // 2 if half else TILE, cache))
+        mosaics.append(_mosaic(path, zoom, cache))
     return tuple(mosaics)
 
 
-def _mosaic(path: Path, zoom: int, tile: int, cache: Path | None) -> Mosaic:
-    side = tile << zoom
-    kept = cache / f"{path.stem}-z{zoom}-{tile}.npy" if cache else None
+def _mosaic(path: Path, zoom: int, cache: Path | None) -> Mosaic:
+    side = TILE << zoom
+    kept = cache / f"{path.stem}-z{zoom}-{TILE}.npy" if cache else None
     flags = kept.with_suffix(".present.npy") if kept else None
     if kept and flags and flags.exists():
         return Mosaic(np.load(kept, mmap_mode="r"), mercator=True, present=np.load(flags))
@@ -201,18 +202,18 @@ def _mosaic(path: Path, zoom: int, tile: int, cache: Path | None) -> Mosaic:
         kept.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.lib.format.open_memmap(kept, mode="w+", dtype=np.uint8, shape=(side, side, 3))
     else:
-        pixels = np.zeros((side, side, 3), np.uint8)
+        # A file as well, of which holes take no room: in memory a mosaic of zoom 8 is more than most machines have.
+        with tempfile.TemporaryFile() as file:
+            pixels = np.memmap(file, np.uint8, "w+", shape=(side, side, 3))
     present = np.zeros((side // 128, side // 128), bool)
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
         rows = database.execute("select tile_column, tile_row, tile_data from tiles where zoom_level=?", (zoom,))
         for column, row, data in rows:
             picture = Image.open(io.BytesIO(data))
-            picture.draft("RGB", (tile, tile))
-            y, x = ((1 << zoom) - 1 - row) * tile, column * tile
-            pixels[y : y + tile, x : x + tile] = np.asarray(
-                picture.convert("RGB").resize((tile, tile), Image.Resampling.BOX)
-            )
-            present[y // 128 : (y + tile) // 128, x // 128 : (x + tile) // 128] = True
+            y, x = ((1 << zoom) - 1 - row) * TILE, column * TILE
+            tile = picture.convert("RGB").resize((TILE, TILE), Image.Resampling.BOX)
+            pixels[y : y + TILE, x : x + TILE] = np.asarray(tile)
+            present[y // 128 : (y + TILE) // 128, x // 128 : (x + TILE) // 128] = True
     if flags:
         pixels.flush()  # type: ignore[attr-defined]
         np.save(flags, present)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from gaea.finetune.augment import AugmentConfig, augment
 from gaea.finetune.crops import Crops
 from gaea.rag.orbitnet import MEAN, STD, OrbitNet, fit_filters
+
+BATCH = 64
 
 
 class Inputs(Protocol):
@@ -58,7 +61,13 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """What the trunk's fixed filters saw of every crop, computed once."""
+    """What the trunk's fixed filters saw of every crop, computed once.
+
+    Attributes:
+        values: (n, num_statistics) bfloat16, standardised by the trunk.
+        lat: Degrees, (n,).
+        lon: Degrees, (n,).
+    """
 
     values: Tensor
     lat: np.ndarray
@@ -67,25 +76,37 @@ class Statistics:
     def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Their statistics; nothing is drawn."""
         del rng
-        return self.values[torch.from_numpy(rows)].float()
+        return self.values[torch.from_numpy(rows)]
 
     def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
         """Through the learned layers."""
-        return tower.from_statistics(batch)  # type: ignore[operator,no-any-return]
+        return tower.from_standardised(batch)  # type: ignore[operator,no-any-return]
 
 
 def gather_statistics(
     tower: OrbitNet, crops: Crops, augmented: AugmentConfig, *, image_size: int, seed: int = 0, device: str = "cpu"
 ) -> Tensor:
-    """(n, num_statistics) fp16 of every crop, each disturbed once."""
+    """(n, num_statistics) fp16 of every crop, each under another sky and camera once.
+
+    Crops are not cut again: their places, widths and headings are random already, and a frame that is enlarged to the
+    size of the input is blurred, as no photo that is asked about will be.
+    """
     out = torch.empty(len(crops), tower.num_statistics, dtype=torch.float16)
     tower = tower.to(device).eval()
-    for i in range(0, len(crops), 64):
-        rng = np.random.default_rng((seed, 1, i))
-        x = torch.from_numpy(crops.images_NHWC[i : i + 64]).permute(0, 3, 1, 2).float().div_(255)
-        x = disturbed(x, image_size, augmented, rng).to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            out[i : i + 64] = tower.statistics(x).half().cpu()
+
+    def gather(first: int) -> None:
+        some = slice(first, first + BATCH)
+        x = torch.from_numpy(crops.images_NHWC[some]).permute(0, 3, 1, 2).float().div_(255)
+        if x.shape[-1] != image_size:
+            x = F.interpolate(x, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
+        generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, 1, first)).integers(2**62)))
+        x = normalise(augment(x, augmented, generator)).to(device)
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16):
+            out[some] = tower.statistics(x).half().cpu()
+
+    # Batches side by side on one thread each: many of these operations are too small to be divided.
+    with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(gather, range(0, len(crops), BATCH)))
     return out
 
 
@@ -97,8 +118,14 @@ def prepare(
     sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
     fit_filters(tower, sample, torch.Generator().manual_seed(seed))
     values = gather_statistics(tower, crops, augmented, image_size=image_size, seed=seed, device=device)
-    tower.fix_standard(values[torch.randperm(len(values))[:20_000]].float())
-    return Statistics(values, crops.lat, crops.lon)
+    some = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))[:20_000]
+    tower.fix_standard(values[some].float())
+    # Standardised where they lie: both forms at once would take twice the memory.
+    standard = values.view(torch.bfloat16)
+    for first in range(0, len(values), 2_000):
+        chunk = slice(first, first + 2_000)
+        standard[chunk] = tower.standardised(values[chunk].float().to(device)).to("cpu", torch.bfloat16)
+    return Statistics(standard, crops.lat, crops.lon)
 
 
 def normalise(images_NCHW: Tensor) -> Tensor:

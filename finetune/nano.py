@@ -211,7 +211,7 @@ class NanoRun:
             return self._embed(self.pool.images_NHWC)
         tower, seen = self.encoder, self._statistics(self.config.encoder)[1]
         with torch.inference_mode():
-            rows = [tower.from_statistics(chunk.to(self.device).float()) for chunk in seen.values.split(2000)]  # type: ignore[operator]
+            rows = [tower.from_standardised(chunk.to(self.device).float()) for chunk in seen.values.split(2000)]  # type: ignore[operator]
         return nn.functional.normalize(torch.cat(rows), dim=-1)
 
     def _embed(self, images_NHWC: np.ndarray) -> Tensor:
@@ -258,7 +258,7 @@ class NanoRun:
             )
             state = {"tower": tower.state_dict(), "values": seen.values}
             write_atomically(kept, lambda part: torch.save(state, part))
-        state = torch.load(kept, map_location="cpu", weights_only=True)
+        state = torch.load(kept, map_location="cpu", weights_only=True, mmap=True)
         tower = towers.build_tower(config)
         tower.load_state_dict(state["tower"])
         return tower, inputs.Statistics(state["values"], self.pool.lat, self.pool.lon)

@@ -162,7 +162,7 @@ def test_augmentation_follows_its_seed_and_stays_a_picture():
         out = run(config, 3)
         assert out.shape == pictures.shape
         assert ((out >= 0) & (out <= 1)).all()
-    none = AugmentConfig(strong_share=0, haze_share=0, cloud_share=0, blur_share=0, mild=0)
+    none = AugmentConfig(strong_share=0, haze_share=0, cloud_share=0, blur_share=0, coarse_share=0, mild=0)
     torch.testing.assert_close(run(none, 1), pictures, atol=1e-5, rtol=0)
     changed = {c: (run(c, 4) - pictures).abs().mean() for c in (AugmentConfig(), strong)}
     assert changed[strong] > 2 * changed[AugmentConfig()]

@@ -129,3 +129,27 @@ def test_open_clip_runs_it_unchanged(net):
     with torch.no_grad():
         seen = clip.eval().encode_image(x)
         np.testing.assert_allclose(seen.numpy(), net(x).numpy(), atol=1e-6)
+
+
+def test_wide_dropout_keeps_the_mean_follows_the_seed_and_rests_outside_of_training():
+    layer = orbitnet.WideDropout(0.25)
+    x = torch.ones(400, 500, dtype=torch.bfloat16)
+
+    def drawn(seed):
+        torch.manual_seed(seed)
+        return layer(x)
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+    assert drawn(1).dtype == x.dtype
+    assert (drawn(1) == 0).float().mean().item() == pytest.approx(0.25, abs=0.005)
+    assert drawn(1).float().mean().item() == pytest.approx(1, abs=0.01)
+    assert not torch.equal(drawn(1)[0] == 0, drawn(1)[1] == 0)  # each row a mask of its own
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_standardised_statistics_give_the_same_as_statistics(net):
+    seen = net.statistics(pictures(5))
+    with torch.no_grad():
+        torch.testing.assert_close(net.from_standardised(net.standardised(seen)), net.from_statistics(seen))
+    assert net.standardised(seen).abs().max() <= 8
