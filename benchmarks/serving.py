@@ -52,14 +52,21 @@ QUEUE = 40
 PATIENCE_S = 600
 
 
-def pictures(north: float = 0.0) -> list[str]:
-    """Sixteen crops of the Earth from orbit, so many degrees further north, as data URLs."""
+def pictures(north: float = 0.0, corner: tuple[int, int, int] | None = None) -> list[str]:
+    """Sixteen crops of the Earth from orbit, so many degrees further north, as data URLs.
+
+    Args:
+        north: Degrees.
+        corner: A colour for their first pixel, which makes other pictures of them that look the same.
+    """
     from gaea.app.sample import crop
 
     made = []
     for place in PLACES:
-        packed = io.BytesIO()
-        crop((place[0] + north, place[1])).save(packed, "JPEG", quality=90)
+        image, packed = crop((place[0] + north, place[1])), io.BytesIO()
+        if corner is not None:
+            image.putpixel((0, 0), corner)
+        image.save(packed, "JPEG", quality=90)
         made.append("data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode())
     return made
 
@@ -397,9 +404,16 @@ def compare(client: httpx.Client, bare: str, gate: str, urls: list[str], count: 
             f"passed through, up to {tokens} tokens",
             [({"model": "gaea-nano", **body}, {"model": "engine/gaea-nano", **body}) for body in bodies],
         )
-    new = [url for step in range(1, 3 + 2 * count // len(PLACES)) for url in pictures(north=step / 4)]
-    bodies = [{"messages": question(url, text), "max_tokens": 32, "temperature": 0} for url in new[: 2 * count]]
-    one_each = zip(bodies[::2], bodies[1::2], strict=True)  # else whoever is asked second would find it encoded
+    # Whoever is asked second would find a picture encoded, and of two different ones more may be said of one: each pair
+    # is one crop twice, told apart by a pixel, and who gets which is drawn.
+    drawn, twice = random.Random(0), list[tuple[str, str]]()
+    for step in range(1, 2 + count // len(PLACES)):
+        dark, light = (pictures(north=step / 4, corner=colour) for colour in ((0, 0, 0), (255, 255, 255)))
+        twice += zip(dark, light, strict=True)
+    one_each = [
+        [{"messages": question(url, text), "max_tokens": 32, "temperature": 0} for url in drawn.sample(pair, 2)]
+        for pair in twice[:count]
+    ]
     both(
         "passed through, new pictures",
         [({"model": "gaea-nano", **a}, {"model": "engine/gaea-nano", **b}) for a, b in one_each],
