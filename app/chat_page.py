@@ -62,7 +62,10 @@ class Page:
         )
         self.status = gr.HTML("", elem_id="status", html_template='<p role="status" aria-live="polite">${value}</p>')
         with gr.Row(elem_id="chips", visible=False) as self.chips:
-            self.follow_ups = [gr.Button(text, size="sm", elem_classes="chip") for text in chat_parts.FOLLOW_UPS]
+            self.follow_ups = [
+                (gr.Button(short, size="sm", elem_classes="chip"), gr.State(question))
+                for short, question in chat_parts.FOLLOW_UPS
+            ]
             self.guess = gr.Button("Guess anyway", size="sm", elem_id="guess", elem_classes="chip", visible=False)
         self.question = gr.Textbox(
             placeholder="Ask about the photo",
@@ -114,7 +117,7 @@ class Page:
             event(handler, None, shown, **quiet).then(turns.first, [self.question, *wishes], shown, **slow)
         self.photo.forget(turns.forget, None, shown, **quiet)
         asked = [(self.question.submit, turns.ask, [self.question]), (self.guess.click, turns.guess, [])]
-        asked += [(button.click, turns.ask, [button]) for button in self.follow_ups]
+        asked += [(button.click, turns.ask, [question]) for button, question in self.follow_ups]
         asked += [(self.again.click, turns.again, []), (self.area_only.input, turns.again, [])]
         for event, handler, first in asked:
             event(None, None, self.status, js=chat_parts.WAITING, **quiet)  # at once, whoever else is asking

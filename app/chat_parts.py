@@ -22,10 +22,11 @@ EXAMPLES = (
 """Pictures that are cut out of NASA's Blue Marble when the page is first built, and where."""
 
 FOLLOW_UPS = (
-    "What country, climate and neighbours?",
-    "How sure are you, and what else could it be?",
-    "Which languages are spoken here?",
+    ("Country and climate", "What country, climate and neighbours?"),
+    ("How sure, what else?", "How sure are you, and what else could it be?"),
+    ("Languages", "Which languages are spoken here?"),
 )
+"""What stands on a button, short enough for one line of them beside the map, and what is asked by it."""
 
 PRIVACY = (
     "Nothing is kept: photo, questions and answers stay in this computer’s memory, are never written to disk, and are "

@@ -44,7 +44,7 @@ KEPT = (
 PHONE_HEIGHT = 3600
 """Of the long page of a phone, down to the globe and its legend; pixels."""
 
-FOLLOW_UP = "What country, climate and neighbours?"
+FOLLOW_UP = "Country and climate"
 
 
 def main() -> int:

@@ -255,6 +255,26 @@ def test_it_fits_a_phone(visit: Callable[..., Any], delta: Path) -> None:
     assert page.locator(".globe .zoom button").first.bounding_box()["height"] >= 40
 
 
+def test_every_suggestion_is_seen_whole_and_asks_its_question(visit: Callable[..., Any], delta: Path) -> None:
+    visitor = visit(viewport={"width": 1280, "height": 800})
+    page = visitor.page
+    visitor.choose(delta)
+    visitor.answered()
+    for width in (1280, 1366, 1440, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        cut = page.evaluate(
+            """[...document.querySelectorAll('#chips .chip')].filter(e => e.offsetParent).filter(e => {
+            const chip = e.getBoundingClientRect(), row = document.querySelector('#chips').getBoundingClientRect()
+            return chip.left < row.left || chip.right > row.right || chip.bottom > row.bottom + 1
+                || e.scrollWidth > e.clientWidth}).map(e => e.textContent)"""
+        )
+        assert cut == [], width
+        assert page.locator("#chips .chip:visible").count() >= 3
+    page.get_by_role("button", name="Languages").click()
+    visitor.answered(2)
+    expect(page.locator("#chatbot [data-testid=user]").last).to_have_text("Which languages are spoken here?")
+
+
 def test_what_others_wrote_is_shown_and_never_run(visit: Callable[..., Any], tmp_path: Path) -> None:
     attack = "<img src=x onerror=\"window.pwned='%s'\">"
     exif = Image.Exif()
