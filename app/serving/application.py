@@ -284,8 +284,9 @@ async def _said_by_engine(
 ) -> dict[str, Any] | AsyncIterator[bytes]:
     await request.state.ticket.turn()
     urls = [url for message in body.messages for url in conversation.pictures(message)]
-    checked = passing.pictures_as_data(body, await service.pictures.checked(urls, request.state.holder))
-    return await (engine.stream(checked) if body.stream else engine.complete(checked))
+    looked = await service.pictures.checked(urls, request.state.holder)
+    body = passing.pictures_as_data(body, looked.packed)
+    return await (engine.stream(body, looked.rest) if body.stream else engine.complete(body, looked.rest))
 
 
 async def _until_left(pieces: AsyncIterator[bytes], request: Request) -> AsyncIterator[bytes]:

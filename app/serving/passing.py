@@ -10,8 +10,9 @@ with a third of the processor time that httpx takes.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,9 @@ IDLE_S = 4.0
 _OURS = {"gaea", "store", "metadata", "user", "safety_identifier", "service_tier"}
 _MOST_CONNECTIONS = 256
 _GONE = (aiohttp.ClientError, TimeoutError, OSError)
+
+Check = Callable[[], Awaitable[object]]
+"""Raises where the engine should not have been asked."""
 
 
 class Passing:
@@ -48,14 +52,18 @@ class Passing:
             trust_env=False,
         )
 
-    async def complete(self, request: ChatRequest) -> dict[str, Any]:
+    async def complete(self, request: ChatRequest, check: Check | None = None) -> dict[str, Any]:
         """The engine's reply.
+
+        Args:
+            request: What it is asked.
+            check: Waited for while the engine works. Where it raises, the engine is hung up on, whatever it says.
 
         Raises:
             ApiError: It refuses, or is not there.
         """
         try:
-            async with self._asked(request) as reply:
+            async with await self._asked(request, check) as reply:
                 said = await reply.read()
         except _GONE:
             raise unavailable(GONE) from None
@@ -66,10 +74,13 @@ class Passing:
             raise ApiError(502, "the model server failed", kind="server_error", code="engine_failed")
         return {**content, "model": request.model}
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[bytes]:
-        """The engine's events, as they come; the first ``await`` tells whether it takes the request."""
+    async def stream(self, request: ChatRequest, check: Check | None = None) -> AsyncIterator[bytes]:
+        """The engine's events, as they come; the first ``await`` tells whether it takes the request.
+
+        Args, Raises: As :meth:`complete`; the check is done before the first event.
+        """
         try:
-            reply = await self._asked(request)
+            reply = await self._asked(request, check)
             if _success(reply):
                 return _pieces(reply)
             said = await reply.read()
@@ -81,9 +92,25 @@ class Passing:
         """Let go of the connections."""
         await self._session.close()
 
-    def _asked(self, request: ChatRequest) -> Any:
+    async def _asked(self, request: ChatRequest, check: Check | None) -> aiohttp.ClientResponse:
+        """The head of the reply, the check done."""
+        if check is None:
+            return await self._posted(request)
+        posting = asyncio.ensure_future(self._posted(request))
+        try:
+            await asyncio.sleep(0)  # the request is made before a thread competes with it
+            await check()
+            return await posting
+        except BaseException:
+            posting.cancel()
+            (came,) = await asyncio.gather(posting, return_exceptions=True)
+            if isinstance(came, aiohttp.ClientResponse):
+                came.close()
+            raise
+
+    async def _posted(self, request: ChatRequest) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json"}
-        return self._session.post(self._url, data=passed(request), headers=headers, allow_redirects=False)
+        return await self._session.post(self._url, data=passed(request), headers=headers, allow_redirects=False)
 
 
 async def _pieces(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

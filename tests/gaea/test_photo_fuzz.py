@@ -18,7 +18,7 @@ from PIL import Image, features
 from PIL.ExifTags import GPS, IFD, Base
 
 from gaea.errors import PhotoError
-from gaea.photo import Limits, Photo
+from gaea.photo import Limits, Photo, check_picture, read_picture
 
 ROUNDS = 2_000
 SECONDS = 40.0
@@ -112,6 +112,26 @@ MUTATIONS: tuple[Callable[[bytearray, np.random.Generator], None], ...] = (
     cut,
     splice,
 )
+
+
+def verdict(look: Callable[..., object], data: bytes) -> str:
+    try:
+        look(data, limits=LIMITS)
+    except PhotoError as error:
+        return str(error)
+    return "a picture"
+
+
+def test_a_check_says_of_every_mutant_what_reading_it_says() -> None:
+    rng, found = np.random.default_rng(29), Counter[str]()
+    for name, data in seeds().items():
+        for round_ in range(200):
+            mutant = bytearray(data)
+            MUTATIONS[int(rng.integers(len(MUTATIONS)))](mutant, rng)
+            read = verdict(read_picture, bytes(mutant))
+            assert verdict(check_picture, bytes(mutant)) == read, (name, round_)
+            found["a picture" if read == "a picture" else "refused"] += 1
+    assert min(found["a picture"], found["refused"]) > 300
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the memory check needs the resource module")

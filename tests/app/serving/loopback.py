@@ -23,9 +23,10 @@ class Loopback(ThreadingHTTPServer):
         bodies: What came to ``chat/completions``, parsed.
         authorizations: The header that came with each.
         connections: How many were made.
+        replied: Replies that went out whole.
         status: What it answers with; anything but 200 with ``refusal`` as its text.
         hold: Where it is set, replies wait for it after their first piece.
-        gone: Set when somebody hangs up while a reply waits.
+        gone: Set when somebody hangs up while a reply waits or goes out in pieces.
     """
 
     daemon_threads = True
@@ -34,7 +35,7 @@ class Loopback(ThreadingHTTPServer):
         self.say = say
         self.bodies: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
-        self.connections = 0
+        self.connections = self.replied = 0
         self.status, self.refusal = 200, ""
         self.hold: threading.Event | None = None
         self.gone = threading.Event()
@@ -87,6 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
         self.end_headers()
         self.wfile.write(text.encode())
+        self.server.replied += 1
 
     def _stream(self, pieces: Sequence[str]) -> None:
         self.send_response(200)
@@ -100,13 +102,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
+        self.server.replied += 1
 
     def _event(self, event: dict[str, Any]) -> None:
         self._chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
 
     def _chunk(self, data: bytes) -> None:
-        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        self.wfile.flush()
+        try:
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        except OSError:
+            self.server.gone.set()
+            raise
 
     def _held(self) -> bool:
         """Wait while replies are held; false where the client has hung up meanwhile."""

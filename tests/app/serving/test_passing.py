@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -19,10 +19,13 @@ from gaea.app.serving.fetch import Fetcher
 from gaea.app.serving.limits import Limits
 from gaea.app.serving.passing import passed
 from gaea.app.serving.pictures import REMEMBERED, Pictures
+from gaea.app.serving.problems import told
 from gaea.app.serving.schema import ChatRequest
 from gaea.app.serving.service import ServiceConfig
 from gaea.assistant import Assistant
 from gaea.errors import PhotoError
+from gaea.photo import check_picture, read_picture
+from gaea.source import read_source
 
 from .conftest import Running, asked, data_url, plain, serving, until
 from .loopback import MODEL, Loopback, loopback
@@ -199,8 +202,14 @@ def test_a_picture_from_a_listed_host_is_fetched_opened_and_sent_as_data(engine:
 
 def check(pictures: Pictures, *urls: str, holder: str = "key1") -> int:
     """How many of them were opened."""
+
+    async def whole() -> None:
+        looked = await pictures.checked(urls, holder)
+        if looked.rest is not None:
+            await looked.rest()
+
     before = pictures.opened
-    asyncio.run(pictures.checked(urls, holder))
+    asyncio.run(whole())
     return pictures.opened - before
 
 
@@ -219,7 +228,7 @@ def test_what_is_remembered_is_bounded_and_forgotten() -> None:
     pictures.tidy()
     assert not pictures._known
     for number in range(REMEMBERED + 5):
-        pictures._remember(f"data:,{number}", "key1")
+        pictures._remember(str(number).encode())
     assert len(pictures._known) == REMEMBERED
 
 
@@ -230,3 +239,182 @@ def test_a_large_picture_is_hashed_beside_the_loop_and_found_again() -> None:
     assert [check(pictures, url), check(pictures, url), check(pictures, url, holder="b")] == [1, 0, 1]
     with pytest.raises(PhotoError):
         check(pictures, url[:-400])
+
+
+# ---- small JPEGs, opened while the engine works
+
+
+def jpeg(size: tuple[int, int] = (64, 48), **options: Any) -> str:
+    return data_url(Image.new("RGB", size, (120, 100, 80)), "JPEG", **options)
+
+
+def changed(url: str, change: Callable[[bytes], bytes]) -> str:
+    kind, _, body = url.partition(",")
+    return f"{kind}," + base64.b64encode(change(base64.b64decode(body))).decode()
+
+
+def sized(width: int, height: int) -> Callable[[bytes], bytes]:
+    """The same file, which says that it is of another size."""
+
+    def lie(data: bytes) -> bytes:
+        at = data.index(b"\xff\xc0") + 5
+        return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4 :]
+
+    return lie
+
+
+def bad_table(data: bytes) -> bytes:
+    """The same file with a table that promises more codes than there can be."""
+    at = data.index(b"\xff\xc4") + 5
+    return data[:at] + 16 * b"\xff" + data[at + 16 :]
+
+
+NOISE = data_url(Image.effect_noise((200, 200), 90).convert("RGB"), "JPEG")
+SENT_ON = "words of the engine"
+BROKEN = {
+    "its end is missing": NOISE[:-40],
+    "half of it is missing": NOISE[: len(NOISE) // 8 * 4],
+    "a table is none": changed(NOISE, bad_table),
+    "its end is no base64": NOISE[:-8] + "@@@@====",
+}
+
+
+def refused(url: str, limits: Limits | None = None) -> dict[str, Any]:
+    """The error that a picture is answered with when it is opened before anything else is done."""
+    with pytest.raises(PhotoError) as error:
+        read_picture(
+            read_source(url, (limits or Limits()).photo)[0], limits=(limits or Limits()).photo, name="image_url"
+        )
+    return told(error.value).body()
+
+
+def opened_once(true: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pictures be opened only when something has come to be."""
+
+    def waiting(data: bytes, **more: Any) -> None:
+        until(true)
+        check_picture(data, **more)
+
+    monkeypatch.setattr("gaea.app.serving.pictures.check_picture", waiting)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_small_jpeg_is_passed_on_once_while_it_is_opened(
+    stream: bool, engine: Loopback, speaking: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_once(lambda: engine.bodies, monkeypatch)
+    with through(engine, speaking) as running:
+        for url in (jpeg(), NOISE, jpeg(), jpeg(progressive=True, exif=Image.Exif().tobytes())):
+            reply = say(running, bare(url, stream=stream))
+            assert reply.status_code == 200
+            assert SAID[:7] in reply.text
+            assert engine.bodies.pop()["messages"] == bare(url)["messages"]
+            assert not engine.bodies
+        assert running.service.pictures.opened == 3, "it is remembered like any other"
+        until(lambda: running.service.admission.inside == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_one_that_is_broken_after_its_header_is_refused_as_ever(
+    status: int, stream: bool, engine: Loopback, speaking: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, before = jpeg(), 0
+    engine.say, engine.refusal = lambda body: SENT_ON, SENT_ON
+    opened_once(lambda: engine.replied > before, monkeypatch)  # all is there that might be told
+    with through(engine, speaking) as running:
+        assert SENT_ON[:7] in say(running, bare(good, stream=stream)).text
+        engine.status = status
+        for name, url in BROKEN.items():
+            beside = bare(url, stream=stream)  # one that was opened
+            beside["messages"][0]["content"].append({"type": "image_url", "image_url": {"url": good}})
+            for body in (bare(url, stream=stream), beside):
+                before = engine.replied
+                reply = say(running, body)
+                assert (reply.status_code, reply.json()) == (400, refused(url)), name
+                assert reply.headers["content-type"] == "application/json"
+        assert running.service.pictures.opened == 1
+        until(lambda: running.service.admission.inside == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_engine_is_hung_up_on_when_one_turns_out_broken(
+    stream: bool, engine: Loopback, speaking: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.hold = threading.Event()
+    opened_once(lambda: engine.bodies, monkeypatch)
+    url = BROKEN["its end is missing"]
+    with through(engine, speaking) as running:
+        reply = say(running, bare(url, stream=stream))
+        assert (reply.status_code, reply.json()) == (400, refused(url))
+        assert engine.gone.wait(60)
+        assert engine.replied == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_while_one_is_opened_hangs_up_on_the_engine(
+    stream: bool, engine: Loopback, speaking: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.hold = threading.Event()
+    opened_once(engine.gone.is_set, monkeypatch)
+    with through(engine, speaking) as running:
+        body = json.dumps(bare(jpeg(), stream=stream)).encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as leaving:
+            leaving.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            until(lambda: engine.bodies)
+        assert engine.gone.wait(60)
+        until(lambda: running.service.admission.inside == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        sized(65_000, 65_000),
+        sized(7_000, 48),  # a strip
+        sized(0, 48),
+        sized(2_000, 1_000),  # two million pixels, more than this server takes
+        lambda data: data.replace(
+            b"\xff\xda", sized(65_000, 65_000)(data[data.index(b"\xff\xc0") :])[:19] + b"\xff\xda"
+        ),
+    ],
+    ids=["bomb", "strip", "empty", "beyond the limit", "two headers"],
+)
+def test_what_its_header_forbids_never_reaches_the_engine(
+    lie: Callable[[bytes], bytes], stream: bool, engine: Loopback, speaking: Assistant
+) -> None:
+    limits = Limits(pixels=1_000_000)
+    url = changed(jpeg(), lie)
+    with through(engine, speaking, limits=limits) as running:
+        body = bare(jpeg(), stream=stream)
+        body["messages"][0]["content"].append({"type": "image_url", "image_url": {"url": url}})
+        for each in (bare(url, stream=stream), body):
+            reply = say(running, each)
+            assert (reply.status_code, reply.json()) == (400, refused(url, limits))
+    assert not engine.bodies
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # it is one piece in any case
+@pytest.mark.parametrize(
+    "url",
+    [
+        plain(),
+        jpeg((2200, 2000)),
+        jpeg(comment=bytes(60_000)),
+        jpeg().replace("/9j/", "%2F9j/"),
+        data_url(Image.effect_noise((1200, 1200), 90).convert("RGB"), "JPEG", quality=98),
+    ],
+    ids=["no jpeg", "many pixels", "a long header", "another spelling", "a long one"],
+)
+def test_all_others_are_opened_first(
+    url: str, engine: Loopback, speaking: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+    monkeypatch.setattr("gaea.app.serving.pictures.check_picture", lambda data, **_: heard.append(len(engine.bodies)))
+    with through(engine, speaking) as running:
+        looked = asyncio.run(running.service.pictures.checked([url, jpeg()], "somebody"))
+        assert looked.rest is None
+        assert say(running, bare(url)).status_code == 200
+    assert heard == [0, 0, 0]
+    assert len(engine.bodies) == 1
