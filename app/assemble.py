@@ -12,13 +12,11 @@ from typing import Any
 
 import gaea
 from gaea.assistant import Assistant
-from gaea.belief import Belief
 from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.disclosure import Level, Policy
 from gaea.endpoint import EndpointEngine
 from gaea.engine import Engine, TransformersEngine
 from gaea.errors import InputError, ModelError
-from gaea.locate.coverage import coverage
 from gaea.rag.backends import BACKENDS
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.encoders import load_encoder
@@ -118,7 +116,7 @@ def assemble(**options: Any) -> Assistant:
         | {"gaea": gaea.__version__},
     }
     judge = ZeroShotScenes.of(memory.encoder) if memory else None
-    return Assistant(engine, memory, calibration, provenance, disclosure, judge, _coverage(memory, calibration))
+    return Assistant(engine, memory, calibration, provenance, disclosure, judge)
 
 
 def cache_folder() -> Path:
@@ -177,13 +175,6 @@ def _from_index(settings: Settings, folder: Path, tell: Callable[[str], None]) -
 
     store = open_index_store(index, settings.store, location=settings.store_at, progress=adding)
     return GalleryMemory(encoder, index.gallery, store, label=folder.resolve().name)
-
-
-def _coverage(memory: GalleryMemory | None, calibration: Calibration) -> Belief | None:
-    """Where the gallery has pictures, if the calibration gives that a weight."""
-    if memory is None or not calibration.other_weights.get("coverage"):
-        return None
-    return coverage(memory.gallery.lat, memory.gallery.lon)
 
 
 def _calibration(folder: Path) -> Calibration:

@@ -137,8 +137,6 @@ class AssistantSystem:
             if chat.neighbours.similar:
                 locator = NeighbourLocator(self._assistant.calibration.neighbours)
                 beliefs["neighbours"] = locator.belief(*chat.neighbours.arrays())
-                if self._assistant.coverage is not None:
-                    beliefs["coverage"] = self._assistant.coverage
             chat.beliefs = beliefs  # type: ignore[misc] # a cached property, set before it is asked for
             chat.examined = held  # type: ignore[attr-defined] # kept with the conversation it belongs to
         return held

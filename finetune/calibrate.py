@@ -27,7 +27,6 @@ from gaea.engine import Engine
 from gaea.finetune.crops import Crops
 from gaea.finetune.splits import block_address
 from gaea.fusion import fit as fit_pool
-from gaea.locate.coverage import coverage
 from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
 from gaea.rag.memory import GalleryMemory
@@ -63,7 +62,7 @@ def gather(
     others: Mapping[str, Callable[[Image.Image, Neighbours], Belief]] | None = None,
 ) -> list[Evidence]:
     """Recall and decode every validation picture once; ``others`` are further locators, by name."""
-    found, held = [], coverage(memory.gallery.lat, memory.gallery.lon)
+    found = []
     for part in (unseen, seen):
         for picture, lat, lon in zip(part.images_NHWC, part.lat.tolist(), part.lon.tolist(), strict=True):
             image = Image.fromarray(picture)
@@ -71,7 +70,7 @@ def gather(
             asked = prompts.locate(prompts.neighbour_tokens(recalled.similar))
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
-            more = {"coverage": held} | {name: locate(image, recalled) for name, locate in (others or {}).items()}
+            more = {name: locate(image, recalled) for name, locate in (others or {}).items()}
             found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen, more))
             if len(found) % 100 == 0:
                 logger.info("%d of %d pictures", len(found), len(unseen) + len(seen))

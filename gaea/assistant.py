@@ -72,7 +72,6 @@ class Assistant:
         provenance: Model, adapter, index and versions, repeated in every answer.
         disclosure: How precisely a place may be told.
         judge: Tells what kind of scene a picture shows, or None where nobody can.
-        coverage: Where the gallery has pictures at all, or None where its calibration does not ask.
     """
 
     engine: Engine
@@ -81,7 +80,6 @@ class Assistant:
     provenance: dict[str, Any]
     disclosure: Policy = dataclasses.field(default_factory=Policy)
     judge: SceneJudge | None = None
-    coverage: Belief | None = None
 
     def open(self, source: Any, *, narrow: Narrowing | None = None, disclosure: Level | str | None = None) -> Chat:
         """Begin a conversation about one photo.
@@ -217,8 +215,6 @@ class Chat:
             lat, lon, similarity = self.neighbours.arrays()
             with self._timed("neighbours"):
                 found["neighbours"] = NeighbourLocator(trust.neighbours).belief(lat, lon, similarity)
-            if self._with.coverage is not None:
-                found["coverage"] = self._with.coverage
         if self._with.engine.has_geotokens:
             with self._timed("tokens"):
                 messages = prompts.locate(prompts.neighbour_tokens(self.neighbours.similar))
