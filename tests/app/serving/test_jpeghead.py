@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 
 import pytest
 from hypothesis import given
@@ -60,8 +61,10 @@ def test_of_a_mangled_one_it_says_what_pillow_says_or_nothing(
     if size is None:
         return
     try:
-        with Image.open(io.BytesIO(mangled), formats=["JPEG"]) as image:
-            assert image.size == size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a mangled EXIF block, too
+            with Image.open(io.BytesIO(mangled), formats=["JPEG"]) as image:
+                assert image.size == size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         pass  # it will be refused when it is opened
 
