@@ -130,7 +130,7 @@ def test_a_follow_up_reuses_the_photo_that_was_seen(visit: Callable[..., Any], d
     assert (once["seen"] - before["seen"], once["recalled"] - before["recalled"]) == (1, 1)
     visitor.ask("What country, climate and neighbours?")
     assert "Egypt" in visitor.answered(2)
-    visitor.page.get_by_role("button", name="How sure are you").click()
+    visitor.page.get_by_role("button", name="How sure, what else?").click()
     assert "%" in visitor.answered(3)
     assert visitor.server.test("counts") == once
     expect(visitor.page.locator("#status")).to_contain_text("the photo was encoded before, once")
