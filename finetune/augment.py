@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 COARSER = (2, 4, 8)
+"""By how much the resolution of coarse pictures is lowered."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     """Shares of a batch that meet each disturbance, and how strong the strong ones are.
 
-    ``coarse_share`` is that of each of :data:`COARSER`, factors by which a camera sees less.
+    ``coarse_share`` is the share of each of :data:`COARSER`.
     """
 
     strong_share: float = 0.12

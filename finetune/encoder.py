@@ -33,7 +33,7 @@ from gaea import cells
 from gaea.finetune.augment import AugmentConfig
 from gaea.finetune.crops import Crops
 from gaea.finetune.gap import GapConfig, Queue, gap_loss
-from gaea.finetune.inputs import Inputs, normalise
+from gaea.finetune.inputs import Inputs, floats, normalise
 from gaea.rag.orbitnet import NAME as ORBITNET
 from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
@@ -275,10 +275,7 @@ def embed(
     """(n, dim) embeddings of uint8 pictures, in order; brought to ``size`` pixels where it is given."""
     out = []
     for i in range(0, len(images_NHWC), batch):
-        x = torch.from_numpy(np.ascontiguousarray(images_NHWC[i : i + batch])).to(device)
-        x = x.permute(0, 3, 1, 2).float().div_(255)
-        if size is not None and size != x.shape[-1]:
-            x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        x = floats(images_NHWC[i : i + batch], size, device)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             out.append(encode(normalise(x)).float())
     return torch.cat(out)

@@ -51,8 +51,8 @@ class Pictures:
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Normalised pictures."""
-        x = torch.from_numpy(self.crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255)
-        return disturbed(x, self.image_size, self.augment, rng)
+        framed = _jitter_frame(floats(self.crops.images_NHWC[rows]), rng, self.image_size)
+        return disturbed(framed, self.augment, rng)
 
     def forward(self, tower: nn.Module, batch: Tensor) -> Tensor:
         """Through the whole tower."""
@@ -96,11 +96,8 @@ def gather_statistics(
 
     def gather(first: int) -> None:
         some = slice(first, first + BATCH)
-        x = torch.from_numpy(crops.images_NHWC[some]).permute(0, 3, 1, 2).float().div_(255)
-        if x.shape[-1] != image_size:
-            x = F.interpolate(x, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
-        generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, 1, first)).integers(2**62)))
-        x = normalise(augment(x, augmented, generator)).to(device)
+        x = floats(crops.images_NHWC[some], image_size)
+        x = disturbed(x, augmented, np.random.default_rng((seed, 1, first))).to(device)
         with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16):
             out[some] = tower.statistics(x).half().cpu()
 
@@ -115,7 +112,7 @@ def prepare(
 ) -> Statistics:
     """Fit what the trunk does not learn to the crops, and see every crop through it once."""
     rows = np.linspace(0, len(crops) - 1, min(len(crops), 5_000)).astype(int)
-    sample = normalise(torch.from_numpy(crops.images_NHWC[rows]).permute(0, 3, 1, 2).float().div_(255))
+    sample = normalise(floats(crops.images_NHWC[rows]))
     fit_filters(tower, sample, torch.Generator().manual_seed(seed))
     values = gather_statistics(tower, crops, augmented, image_size=image_size, seed=seed, device=device)
     some = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))[:20_000]
@@ -135,10 +132,17 @@ def normalise(images_NCHW: Tensor) -> Tensor:
     return (images_NCHW - mean) / std
 
 
-def disturbed(images_NCHW: Tensor, size: int, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
-    """Another frame, sky and camera; normalised."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return normalise(augment(_jitter_frame(images_NCHW, rng, size), config, generator))
+def floats(images_NHWC: np.ndarray, size: int | None = None, device: torch.device | str = "cpu") -> Tensor:
+    """(n, 3, h, w) in 0…1 of uint8 pictures; brought to ``size`` pixels where it is given."""
+    x = torch.from_numpy(np.ascontiguousarray(images_NHWC)).to(device).permute(0, 3, 1, 2).float().div_(255)
+    if size is None or size == x.shape[-1]:
+        return x
+    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def disturbed(images_NCHW: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """Another sky and camera; normalised."""
+    return normalise(augment(images_NCHW, config, torch.Generator().manual_seed(int(rng.integers(2**62)))))
 
 
 def _jitter_frame(images_NCHW: Tensor, rng: np.random.Generator, size: int) -> Tensor:

@@ -167,7 +167,7 @@ class OrbitNet(nn.Module):
 
 
 class WideDropout(nn.Module):
-    """Dropout for inputs of ten thousand numbers a row: its mask is drawn as bytes, ten times as fast on a CPU.
+    """Dropout for inputs of ten thousand numbers a row: its mask is drawn as bytes, which takes a CPU less time.
 
     The share is rounded to a 256th. Draws follow torch's seed.
     """
@@ -188,9 +188,8 @@ class WideDropout(nn.Module):
 @lru_cache(maxsize=16)
 def _pools(height: int, width: int) -> Tensor:
     """(5, height · width): the mean of each quarter of a map, and of all of it, as weights."""
-    places = torch.eye(height * width).view(-1, 1, height, width)
-    quarters = F.adaptive_avg_pool2d(places, 2).view(-1, 4).T
-    return torch.cat([quarters, torch.full((1, height * width), 1 / (height * width))])
+    rows, columns = (F.adaptive_avg_pool1d(torch.eye(side), 2).T.contiguous() for side in (height, width))
+    return torch.cat([torch.kron(rows, columns), torch.full((1, height * width), 1 / (height * width))])
 
 
 def shade(images_NCHW: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The towers' trainer: a killed run goes on as if nothing had been, and a near miss costs less than a far one."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -126,6 +127,18 @@ def test_a_gap_wider_than_what_is_known_is_refused():
         GapConfig(gap_km=600)
 
 
+def test_statistics_are_of_crops_as_they_were_cut(crops):
+    """A second frame, enlarged to the input, would blur what the trunk learns from and not what it is asked about."""
+    tower = encoder.build_tower(ORBIT).eval()
+    still = AugmentConfig(strong_share=0, haze_share=0, cloud_share=0, blur_share=0, coarse_share=0, mild=0)
+    found = inputs.gather_statistics(tower, crops, still, image_size=48)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = tower.statistics(inputs.normalise(inputs.floats(crops.images_NHWC)))
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+    again = inputs.gather_statistics(tower, crops, ORBIT.augment, image_size=48)
+    assert not torch.allclose(found.float(), again.float(), atol=0.02, rtol=0.02)
+
+
 def test_coarse_classes_are_the_parents(crops):
     from gaea import cells
 
@@ -164,5 +177,8 @@ def test_augmentation_follows_its_seed_and_stays_a_picture():
         assert ((out >= 0) & (out <= 1)).all()
     none = AugmentConfig(strong_share=0, haze_share=0, cloud_share=0, blur_share=0, coarse_share=0, mild=0)
     torch.testing.assert_close(run(none, 1), pictures, atol=1e-5, rtol=0)
+    coarse = run(dataclasses.replace(none, coarse_share=1), 1)
+    rough, smooth = (x.diff(dim=3).abs().mean() for x in (pictures, coarse))
+    assert smooth < 0.2 * rough  # an eighth of the resolution
     changed = {c: (run(c, 4) - pictures).abs().mean() for c in (AugmentConfig(), strong)}
     assert changed[strong] > 2 * changed[AugmentConfig()]

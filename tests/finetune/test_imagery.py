@@ -1,5 +1,6 @@
 """Crops show the place they are named after: a synthetic world whose colours tell latitude and longitude."""
 
+import contextlib
 import io
 import sqlite3
 
@@ -175,6 +176,22 @@ def test_tiles_are_read_south_first_and_coarse_zooms_are_left_out(mosaics):
     assert [m.pixels.shape[0] for m in mosaics.mosaics] == [4096, 2048]
     assert all(m.mercator and m.present is None for m in mosaics.mosaics)
     np.testing.assert_array_equal(mosaics.mosaics[1].pixels, mercator(2048))
+
+
+def test_fine_zooms_are_read_in_full(tmp_path):
+    path, packed = write_mbtiles(tmp_path / "one.mbtiles", ()), io.BytesIO()
+    black_and_white = np.indices((256, 256)).sum(0) % 2 * 255
+    Image.fromarray(black_and_white.astype(np.uint8)).save(packed, "PNG")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("insert into tiles values (8, 128, 128, ?)", (packed.getvalue(),))
+        database.commit()
+    imagery = open_imagery(path)
+    (finest,) = imagery.mosaics
+    assert finest.pixels.shape == (65536, 65536, 3)
+    tile = finest.pixels[127 * 256 : 128 * 256, 128 * 256 : 129 * 256]
+    assert (np.abs(tile[:, 1:].astype(int) - tile[:, :-1]) == 255).all()
+    assert imagery.has_detail(0.5, 0.5)
+    assert not imagery.has_detail(0.5, 2.5)
 
 
 def test_where_tiles_are_missing_there_is_no_crop_but_a_coarser_one(tmp_path):

@@ -137,13 +137,18 @@ def test_credentials_of_its_url_are_sent_in_place_of_the_key(engine: Loopback, s
 def test_a_client_that_leaves_hangs_up_on_the_engine(stream: bool, engine: Loopback, speaking: Assistant) -> None:
     engine.hold = threading.Event()
     with through(engine, speaking) as running:
-        body = json.dumps(bare(plain(), stream=stream)).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as leaving:
-            leaving.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            until(lambda: engine.bodies)
-        assert engine.gone.wait(60)
-        until(lambda: running.service.admission.inside == 0)
+        leave(running, bare(plain(), stream=stream), engine)
+
+
+def leave(running: Running, asked: dict[str, Any], engine: Loopback) -> None:
+    """Ask, leave as soon as the engine has been asked, and see that it is hung up on and nothing is left behind."""
+    body = json.dumps(asked).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as leaving:
+        leaving.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        until(lambda: engine.bodies)
+    assert engine.gone.wait(60)
+    until(lambda: running.service.admission.inside == 0)
 
 
 def test_half_a_character_is_the_clients_to_mend() -> None:
@@ -358,13 +363,7 @@ def test_a_client_that_leaves_while_one_is_opened_hangs_up_on_the_engine(
     engine.hold = threading.Event()
     opened_once(engine.gone.is_set, monkeypatch)
     with through(engine, speaking) as running:
-        body = json.dumps(bare(jpeg(), stream=stream)).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2]))) as leaving:
-            leaving.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            until(lambda: engine.bodies)
-        assert engine.gone.wait(60)
-        until(lambda: running.service.admission.inside == 0)
+        leave(running, bare(jpeg(), stream=stream), engine)
 
 
 @pytest.mark.parametrize("stream", [False, True])
