@@ -4,13 +4,13 @@
 
 Views are drawn evenly over the ground, wholly inside test blocks (docs/decisions/0004), which the encoder learned
 nothing from. The shipped gallery leaves those blocks empty too. Here it is filled up there with rows of the same
-lattice, and for each view and each line of the table the rows nearer than so many kilometres are left out. nano answers by the nearest row that is left, and by the median point of its neighbours'
-density as it was calibrated.
+lattice, and for each view and each line of the table the rows nearer than so many kilometres are left out. nano answers
+by the nearest row that is left, and by the median point of its neighbours' density as it was calibrated.
 
 The last line takes another distance for each view, drawn from those of a split by blocks of 4 x 4 zoom-8 tiles: a crop
 of one tile lies anywhere in the 2 x 2 tiles south-east of one, and goes with the block of that one, 5 % of the blocks
-being held out, so that crops of both sides meet along the edges. Baselines of this project's issues were measured under
-that split, with `--crops` crops in all; only where its crops lie is drawn here, no picture is cut.
+being held out, so that crops of both sides meet along the edges. The goals for unseen places were set beside a baseline
+under that split, with `--crops` crops in all; only where its crops lie is drawn here, no picture is cut.
 
 Intervals are bootstrapped over blocks.
 """

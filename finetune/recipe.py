@@ -85,4 +85,9 @@ def _name(kind: Any) -> str:
 def save(config: Any, path: Path) -> None:
     """Write the resolved settings as JSON, beside whatever they produced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    path.write_text(text(config))
+
+
+def text(config: Any) -> str:
+    """Settings as JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -128,8 +129,18 @@ def make(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> TokensNet:
-    """Find neighbours and train; what is done is not done again, and the settings are kept beside the result."""
-    recipe.save(config, out / "recipe.json")
+    """Find neighbours and train; what is done is not done again, and the settings are kept beside the result.
+
+    Raises:
+        ModelError: The folder holds a network of another recipe or another encoder.
+    """
+    model = dataclasses.replace(config.model, encoder=gallery.meta.fingerprint)
+    config = dataclasses.replace(config, model=model)
+    described = out / "recipe.json"
+    asked = json.loads(recipe.text(config))["model"]
+    if described.exists() and json.loads(described.read_text()).get("model", asked) != asked:
+        raise ModelError(f"{out} is of another network or another encoder: choose another folder, or delete it")
+    recipe.save(config, described)
     kept = out / f"nearest-{gallery.content_hash[:16]}-{config.candidates}.npy"
     return train(
         config,

@@ -20,7 +20,7 @@ class GalleryTokens:
     """A trained network and the gallery whose embeddings it reads.
 
     Raises:
-        InputError: The network reads other features than the gallery has.
+        InputError: The network reads other features than the gallery has, or has learned from another encoder's.
     """
 
     memory: GalleryMemory
@@ -30,6 +30,12 @@ class GalleryTokens:
         widths, dim = self.locator.config.feature_widths, self.memory.gallery.meta.dim
         if widths != (dim,):
             raise InputError(f"the network reads features of lengths {widths}, and the gallery has one of {dim}")
+        learned, held = self.locator.config.encoder, self.memory.gallery.meta.fingerprint
+        if learned not in ("", held):
+            raise InputError(
+                f"the network learned to read the encoder {learned[:12]}, and the gallery is of {held[:12]}: train it "
+                "on this gallery with python -m gaea.finetune tokens"
+            )
 
     def scorer(self, image: Image.Image, recalled: Neighbours) -> NextToken:
         """How probable each next S2 symbol is for a picture with its neighbours, most similar first."""

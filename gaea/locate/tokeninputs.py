@@ -36,6 +36,7 @@ class TokensConfig:
         folded: A neighbour takes one position, the sum of its features and symbols, in place of one for each.
         similarity: The neighbours' cosines are told.
         place_waves: Octaves of sines and cosines of the neighbours' unit vectors that are told; 0 for none.
+        encoder: Fingerprint of the encoder whose embeddings it has learned to read; empty where nothing was learned.
 
     Raises:
         InputError: A size out of range.
@@ -55,6 +56,7 @@ class TokensConfig:
     folded: bool = False
     similarity: bool = False
     place_waves: int = 0
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         """Check every field, naming those at fault."""

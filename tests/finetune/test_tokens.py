@@ -188,7 +188,11 @@ def test_the_command_survives_a_kill_and_leaves_a_locator(gallery: Gallery, tmp_
     logged = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert logged[-1] == 160 > step
     assert json.loads((out / "recipe.json").read_text())["model"]["width"] == 32
-    assert TokensLocator.load(out).config == MODEL
+    assert TokensLocator.load(out).config == dataclasses.replace(MODEL, encoder="none")
+    described = json.loads((out / "recipe.json").read_text())
+    described["model"]["encoder"] = "another"
+    (out / "recipe.json").write_text(json.dumps(described))
+    assert command.main(words) == 2  # what is there must not be gone on with
 
 
 def test_recipes_that_ship_fit_and_wrong_ones_are_refused(gallery: Gallery, nearest: np.ndarray) -> None:

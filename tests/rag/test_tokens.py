@@ -76,3 +76,9 @@ def test_a_belief_is_no_finer_than_the_network_writes(memory):
 def test_a_network_of_other_features_is_refused(memory):
     with pytest.raises(InputError, match=r"reads features of lengths \(7,\), and the gallery has one of 6"):
         GalleryTokens(memory, locator(image_width=7))
+
+
+def test_a_network_that_learned_from_another_encoder_is_refused(memory):
+    assert GalleryTokens(memory, locator(encoder="same")).locator.config.encoder == "same"
+    with pytest.raises(InputError, match=r"learned to read the encoder other, and the gallery is of same: train it"):
+        GalleryTokens(memory, locator(encoder="other"))
