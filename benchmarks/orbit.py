@@ -35,6 +35,7 @@ from gaea.finetune.crops import CropConfig, Crops, draw_views
 from gaea.finetune.gallery import lattice
 from gaea.finetune.imagery import Imagery, View, open_imagery
 from gaea.finetune.splits import Part, block_address, footprint_parts, part_of
+from gaea.locate.neighbours import NeighbourLocator
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.gallery import Gallery
 from gaea.rag.orbitnet import whitened_filters
@@ -165,7 +166,7 @@ def baseline(train: Crops, seed: int) -> Callable[[Crops], Guess]:
 def nano(beside: Crops | None, asked: Crops) -> dict[str, Guess]:
     """The nearest row and the density's median point, from the gallery as shipped and crops ``beside`` it."""
     encoder, gallery = OpenClipEncoder(NANO / "clip"), Gallery.read(NANO / "gallery/gallery.parquet")
-    locator = Calibration.load(NANO / "gallery" / CALIBRATION_FILE).locator
+    locator = NeighbourLocator(Calibration.load(NANO / "gallery" / CALIBRATION_FILE).neighbours)
     rows, lat, lon = gallery.embeddings, gallery.lat, gallery.lon
 
     def embedded(crops: Crops) -> np.ndarray:

@@ -32,6 +32,7 @@ from gaea.eval.bootstrap import Bootstrap
 from gaea.finetune.gallery import GalleryConfig, lattice
 from gaea.finetune.imagery import Imagery, View, open_imagery
 from gaea.finetune.splits import Part, block_address, footprint_parts
+from gaea.locate.neighbours import NeighbourLocator
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.gallery import Gallery
 from gaea.sphere import EARTH_RADIUS_KM, great_circle_km, to_xyz
@@ -105,7 +106,7 @@ def main() -> None:
     own = np.concatenate([encoder.encode(pictures[i : i + 256]) for i in range(0, len(pictures), 256)])
     similarity = own @ rows.T
     away_km = np.stack([great_circle_km(lat, lon, *at) for at in zip(asked.lat, asked.lon, strict=True)])
-    locator = Calibration.load(NANO / "gallery" / CALIBRATION_FILE).locator
+    locator = NeighbourLocator(Calibration.load(NANO / "gallery" / CALIBRATION_FILE).neighbours)
     blocks = Bootstrap([f"{y}/{x}" for y, x in zip(*block_address(asked.lat, asked.lon), strict=True)])
     split_km = tile_split_km(mbtiles, options.crops, options.seed)
     spread = ", ".join(f"{km:,.0f}" for km in np.percentile(split_km, (10, 25, 50, 75, 90)))

@@ -27,6 +27,7 @@ from gaea.errors import InputError
 from gaea.eval.records import MASSES, Item, Prediction
 from gaea.eval.strategies import SELECTIONS, select, strategies
 from gaea.eval.system import Picture
+from gaea.locate.neighbours import NeighbourLocator
 from gaea.photo import Photo
 from gaea.rag.files import file_sha256
 from gaea.rag.memory import GalleryMemory
@@ -134,7 +135,7 @@ class AssistantSystem:
             held = self._search(engine.scorer(asked, engine.see(chat.photo.image())))
             beliefs = {"tokens": held.belief()}
             if chat.neighbours.similar:
-                locator = self._assistant.calibration.locator
+                locator = NeighbourLocator(self._assistant.calibration.neighbours)
                 beliefs["neighbours"] = locator.belief(*chat.neighbours.arrays())
             chat.beliefs = beliefs  # type: ignore[misc] # a cached property, set before it is asked for
             chat.examined = held  # type: ignore[attr-defined] # kept with the conversation it belongs to

@@ -21,7 +21,7 @@ from gaea.eval.grouped import Draws, compared, score
 from gaea.eval.metrics import Outcome
 from gaea.eval.retold import VARIANTS, Variant
 from gaea.eval.worlds import Query, World
-from gaea.locate.neighbours import Neighbours
+from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.rag.neighbours import Exclusion, RetrievalConfig, find
 from gaea.rag.store import Store
 
@@ -146,8 +146,7 @@ def by_k(
     """The neighbours' belief alone, from the first k of them."""
     told = {}
     for k in KS:
-        trust = assistant.calibration
-        locator = dataclasses.replace(trust, neighbours=dataclasses.replace(trust.neighbours, k=k)).locator
+        locator = NeighbourLocator(dataclasses.replace(assistant.calibration.neighbours, k=k))
         outcomes = [
             _outcome(query, locator.belief(*found.arrays()).point("median") if found.similar else None)
             for query, found in zip(queries, recalled, strict=True)

@@ -27,8 +27,7 @@ from gaea.engine import Engine
 from gaea.finetune.crops import Crops
 from gaea.finetune.splits import block_address
 from gaea.fusion import fit as fit_pool
-from gaea.locate.ground import written
-from gaea.locate.neighbours import Neighbours
+from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
 from gaea.rag.memory import GalleryMemory
 from gaea.sphere import great_circle_km
@@ -78,26 +77,24 @@ def gather(
     return found
 
 
-def learn(evidence: Sequence[Evidence], risk: Risk | None = None, ground: Belief | None = None) -> Calibration:
+def learn(evidence: Sequence[Evidence], risk: Risk | None = None) -> Calibration:
     """Fit everything in :class:`gaea.calibration.Calibration`.
 
     Args:
         evidence: From :func:`gather`, of validation places only.
         risk: What answers that are given shall keep to.
-        ground: Where the gallery's places lie, by :func:`gaea.locate.ground.ground`.
     """
-    trust, beliefs = fitted(evidence, ground), held_out(evidence, ground)
+    trust, beliefs = fitted(evidence), held_out(evidence)
     return promised(trust, evidence, beliefs or [trust.pool(beliefs_of(e, trust)) for e in evidence], risk or Risk())
 
 
-def fitted(evidence: Sequence[Evidence], ground: Belief | None = None) -> Calibration:
+def fitted(evidence: Sequence[Evidence]) -> Calibration:
     """Fit trust, and promise nothing."""
     arrays = [e.neighbours.arrays() for e in evidence]
     lat, lon, similarity = (np.stack([a[i] for a in arrays]) for i in range(3))
-    true_lat, true_lon = np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence])
-    density = fit(lat, lon, similarity, true_lat, true_lon, ground=ground)
+    density = fit(lat, lon, similarity, np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence]))
     hot = min(TOKEN_TEMPERATURES, key=lambda t: _surprise([_floored(e.tokens[t]) for e in evidence], evidence))
-    trust = Calibration(neighbours=density, ground=written(ground) if ground else "", token_temperature=hot)
+    trust = Calibration(neighbours=density, token_temperature=hot)
     found = fit_pool([beliefs_of(e, trust) for e in evidence], [e.lat for e in evidence], [e.lon for e in evidence])
     weights = dict(found.pool.weights)
     logger.info("nats: alone %s, pooled %.3f with %s", dict(found.alone_nats), found.surprise_nats, found.pool)
@@ -110,7 +107,7 @@ def fitted(evidence: Sequence[Evidence], ground: Belief | None = None) -> Calibr
     )
 
 
-def held_out(evidence: Sequence[Evidence], ground: Belief | None = None) -> list[Belief] | None:
+def held_out(evidence: Sequence[Evidence]) -> list[Belief] | None:
     """The pooled belief of every picture by what was fitted on other blocks; None where there are too few for that."""
     if len(evidence) < FEWEST:
         logger.warning("%d validation pictures are too few to be divided: they fit and size", len(evidence))
@@ -118,7 +115,7 @@ def held_out(evidence: Sequence[Evidence], ground: Belief | None = None) -> list
     fold = folds(evidence)
     beliefs: list[Belief | None] = [None] * len(evidence)
     for held in range(FOLDS):
-        trust = fitted([e for e, mine in zip(evidence, fold, strict=True) if mine != held], ground)
+        trust = fitted([e for e, mine in zip(evidence, fold, strict=True) if mine != held])
         for index in np.flatnonzero(fold == held).tolist():
             beliefs[index] = trust.pool(beliefs_of(evidence[index], trust))
     return [belief for belief in beliefs if belief is not None]
@@ -175,7 +172,7 @@ def blocks_of(evidence: Sequence[Evidence]) -> np.ndarray:
 
 def beliefs_of(evidence: Evidence, trust: Calibration) -> dict[str, Belief]:
     """What each locator believes of one picture, by name."""
-    near = trust.locator.belief(*evidence.neighbours.arrays())
+    near = NeighbourLocator(trust.neighbours).belief(*evidence.neighbours.arrays())
     return {"neighbours": near, "tokens": evidence.tokens[trust.token_temperature], **evidence.others}
 
 

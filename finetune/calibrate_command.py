@@ -18,8 +18,6 @@ from gaea.conformal import Risk
 from gaea.errors import InputError
 from gaea.finetune import calibrate
 from gaea.finetune.calibrate import Evidence
-from gaea.locate.ground import ground
-from gaea.rag.gallery import Gallery
 
 Write = Callable[[str], None]
 GALLERY_FILE, TILES = "gallery.parquet", "bluemarble.mbtiles"
@@ -54,9 +52,8 @@ def run(options: argparse.Namespace, write: Write) -> int:
         GalleryError: The gallery cannot be read, or belongs to another encoder.
     """
     risk = Risk(options.risk, options.beyond_km)
-    gallery = _gallery(options)
-    evidence, places = gathered(options, gallery), ground(gallery.lat, gallery.lon)
-    trust, beliefs = calibrate.fitted(evidence, places), calibrate.held_out(evidence, places)
+    evidence = gathered(options)
+    trust, beliefs = calibrate.fitted(evidence), calibrate.held_out(evidence)
     beliefs = beliefs or [trust.pool(calibrate.beliefs_of(e, trust)) for e in evidence]
     trust = calibrate.promised(trust, evidence, beliefs, risk)
     out = target(options)
@@ -73,11 +70,7 @@ def target(options: argparse.Namespace) -> Path:
     return out if out.suffix == ".json" else out / CALIBRATION_FILE
 
 
-def _gallery(options: argparse.Namespace) -> Gallery:
-    return Gallery.read(options.gallery / GALLERY_FILE if options.gallery.is_dir() else options.gallery)
-
-
-def gathered(options: argparse.Namespace, gallery: Gallery) -> list[Evidence]:
+def gathered(options: argparse.Namespace) -> list[Evidence]:
     """What the parts see of new views of unseen and of seen blocks, drawn evenly over them."""
     import dataclasses
 
@@ -86,6 +79,7 @@ def gathered(options: argparse.Namespace, gallery: Gallery) -> list[Evidence]:
     from gaea.finetune.imagery import open_imagery
     from gaea.finetune.splits import Part
     from gaea.rag.encoder import OpenClipEncoder
+    from gaea.rag.gallery import Gallery
     from gaea.rag.memory import GalleryMemory
     from gaea.rag.store import MemoryStore
 
@@ -95,6 +89,8 @@ def gathered(options: argparse.Namespace, gallery: Gallery) -> list[Evidence]:
     if options.imagery is None and not source.is_file():
         raise InputError(f"{options.data} has no {TILES}: name its folder with --data, or other imagery with --imagery")
     imagery = open_imagery(source, options.cache)
+    rows = options.gallery / GALLERY_FILE if options.gallery.is_dir() else options.gallery
+    gallery = Gallery.read(rows)
     memory = GalleryMemory(OpenClipEncoder(options.clip), gallery, MemoryStore.open(gallery))
     engine = TransformersEngine(options.llava, system=options.system)
     if not engine.has_geotokens:

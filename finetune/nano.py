@@ -33,7 +33,6 @@ from gaea.finetune.imagery import Imagery, open_imagery
 from gaea.finetune.splits import Part
 from gaea.geotokens import encode as to_symbols
 from gaea.geotokens import to_text
-from gaea.locate.ground import ground
 from gaea.locate.neighbours import Neighbour
 from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_fingerprint
 from gaea.rag.files import write_atomically
@@ -197,8 +196,7 @@ class NanoRun:
                 blocks.draw_even(self.imagery, part, self.config.calibration, asked, rng)
                 for part in (Part.VALIDATION, Part.TRAIN)
             )
-            places = ground(self.gallery.lat, self.gallery.lon)
-            calibrate.learn(calibrate.gather(memory, engine, unseen, seen), ground=places).save(path)
+            calibrate.learn(calibrate.gather(memory, engine, unseen, seen)).save(path)
         return Calibration.load(path)
 
     @cached_property

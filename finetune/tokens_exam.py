@@ -27,7 +27,7 @@ from gaea.finetune.crops import Crops
 from gaea.finetune.imagery import open_imagery
 from gaea.finetune.splits import Part, block_address
 from gaea.fusion import fit as fit_pool
-from gaea.locate.neighbours import NeighbourLocator
+from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator
 from gaea.locate.tokens import TokensLocator
 from gaea.rag.encoders import load_encoder
 from gaea.rag.gallery import Gallery
@@ -52,12 +52,12 @@ class Placed:
     head: dict[float, Belief]
 
 
-def examine(locator: GalleryTokens, near: NeighbourLocator, unseen: Crops, seen: Crops) -> dict[str, Any]:
+def examine(locator: GalleryTokens, density: NeighbourConfig, unseen: Crops, seen: Crops) -> dict[str, Any]:
     """Believe, fit on one half of the blocks, and read on the other.
 
     Args:
         locator: The network over its gallery.
-        near: How neighbours become a belief there.
+        density: How neighbours become a belief there.
         unseen: Views of validation blocks.
         seen: Views of training blocks.
 
@@ -70,7 +70,7 @@ def examine(locator: GalleryTokens, near: NeighbourLocator, unseen: Crops, seen:
     """
     if min(len(unseen), len(seen)) < FEWEST:
         raise InputError(f"{len(unseen)} unseen and {len(seen)} seen views are too few: at least {FEWEST} of each")
-    placed = [*_placed(locator, near, unseen, True), *_placed(locator, near, seen, False)]
+    placed = [*_placed(locator, density, unseen, True), *_placed(locator, density, seen, False)]
     address = np.stack(block_address(np.array([p.lat for p in placed]), np.array([p.lon for p in placed])))
     block = np.unique(address, axis=1, return_inverse=True)[1].reshape(-1)
     half = np.random.default_rng(0).permutation(block.max() + 1)[block] % 2
@@ -101,16 +101,16 @@ def examine_on_views(options: argparse.Namespace, gallery: Gallery) -> dict[str,
     memory = GalleryMemory(encoder, gallery, MemoryStore.open(gallery))
     beside = options.gallery if options.gallery.is_dir() else options.gallery.parent
     trust = options.calibration or beside / CALIBRATION_FILE
-    near = (Calibration.load(trust) if trust.is_file() else Calibration()).locator
+    density = Calibration.load(trust).neighbours if trust.is_file() else NeighbourConfig()
     rng, half = np.random.default_rng((0, 17)), options.examine // 2
     unseen, seen = (draw_even(imagery, part, half, PROBE, rng) for part in (Part.VALIDATION, Part.TRAIN))
     locator = GalleryTokens(memory, TokensLocator.load(options.out, device=options.device))
     told: dict[str, Any] = {"rows": len(gallery), "calibration": str(trust) if trust.is_file() else "none"}
-    return told | examine(locator, near, unseen, seen)
+    return told | examine(locator, density, unseen, seen)
 
 
-def _placed(locator: GalleryTokens, near: NeighbourLocator, views: Crops, unseen: bool) -> list[Placed]:
-    found = []
+def _placed(locator: GalleryTokens, density: NeighbourConfig, views: Crops, unseen: bool) -> list[Placed]:
+    near, found = NeighbourLocator(density), []
     for picture, lat, lon in zip(views.images_NHWC, views.lat.tolist(), views.lon.tolist(), strict=True):
         image = Image.fromarray(picture)
         recalled = locator.memory.recall(image)

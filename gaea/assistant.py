@@ -30,7 +30,7 @@ from gaea.engine import Engine
 from gaea.errors import InputError
 from gaea.hilbert import CellArray
 from gaea.limiting import limit, told_of
-from gaea.locate.neighbours import Neighbours
+from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.text import belief_from_text
 from gaea.narrowing import Narrowing
 from gaea.photo import Photo
@@ -214,7 +214,7 @@ class Chat:
         if self.neighbours.similar:
             lat, lon, similarity = self.neighbours.arrays()
             with self._timed("neighbours"):
-                found["neighbours"] = trust.locator.belief(lat, lon, similarity)
+                found["neighbours"] = NeighbourLocator(trust.neighbours).belief(lat, lon, similarity)
         if self._with.engine.has_geotokens:
             with self._timed("tokens"):
                 messages = prompts.locate(prompts.neighbour_tokens(self.neighbours.similar))

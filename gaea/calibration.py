@@ -7,7 +7,6 @@ validation places only; :mod:`gaea.rag.calibrate` one for an index of the user's
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 from gaea.conformal import Promise, Risk
 from gaea.errors import GalleryError
 from gaea.fusion import Pool
-from gaea.locate import ground
-from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator
+from gaea.locate.neighbours import NeighbourConfig
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -28,7 +26,6 @@ class Calibration:
 
     Attributes:
         neighbours: Kernel density of the retrieved neighbours.
-        ground: Where the gallery's places lie, as :func:`gaea.locate.ground.written` tells it; empty if not known.
         token_temperature: Divides the log-probabilities of S2 symbols.
         weights: Exponents of (neighbours, tokens) in the log-linear pool.
         temperature: Of the pooled belief.
@@ -42,7 +39,6 @@ class Calibration:
     """
 
     neighbours: NeighbourConfig = dataclasses.field(default_factory=NeighbourConfig)
-    ground: str = ""
     token_temperature: float = 1.0
     weights: tuple[float, float] = (1.0, 0.5)
     temperature: float = 1.0
@@ -52,11 +48,6 @@ class Calibration:
     text_weight: float = 1.0
     other_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     promise: Promise | None = None
-
-    @functools.cached_property
-    def locator(self) -> NeighbourLocator:
-        """What makes beliefs of neighbours."""
-        return NeighbourLocator(self.neighbours, ground.read(self.ground) if self.ground else None)
 
     @property
     def pool(self) -> Pool:
@@ -87,9 +78,6 @@ class Calibration:
             config: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in values["neighbours"].items()
             }
-            trust = cls(neighbours=NeighbourConfig(**config), promise=promise, **lists)
-            if trust.ground:
-                ground.read(trust.ground)  # a damaged one shows now, not at the first photo
-            return trust
+            return cls(neighbours=NeighbourConfig(**config), promise=promise, **lists)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GalleryError(f"{path.name} is not a calibration this version reads: {error}") from error

@@ -152,7 +152,8 @@ def _thinned(points: FloatArray, weights: FloatArray) -> tuple[FloatArray, Float
         cells, group = np.unique(s2.parent(leaves, scale), return_inverse=True)
         if cells.size <= _MOST_POINTS // 2:
             break
-    centroids = _sums(group, (np.abs(weights[light]) + 1e-300)[:, None] * points[light])
+    # Something even where there is no weight, but so much that its square can still be told from nothing.
+    centroids = _sums(group, (np.abs(weights[light]) + 1e-100)[:, None] * points[light])
     centroids /= np.linalg.norm(centroids, axis=-1, keepdims=True)
     return (
         np.concatenate([points[heavy], centroids]),

@@ -14,7 +14,7 @@ from gaea.belief import Belief
 from gaea.briefing import CANNOT_TELL, UNSURE, Briefing, how_sure, place_facts
 from gaea.calibration import Calibration
 from gaea.findings import EvidenceKind
-from gaea.locate.neighbours import Neighbour, Neighbours
+from gaea.locate.neighbours import Neighbour, NeighbourLocator, Neighbours
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
 
@@ -85,7 +85,7 @@ def _evidence(neighbours: Neighbours, trust: Calibration, point: tuple[float, fl
     shares: Sequence[float | None] = [None] * len(neighbours.similar)
     order: Sequence[int] = range(len(neighbours.similar))
     if point is not None and neighbours.similar:
-        found = trust.locator.evidence(*neighbours.arrays(), at=point)
+        found = NeighbourLocator(trust.neighbours).evidence(*neighbours.arrays(), at=point)
         shares, order = found.tolist(), np.argsort(-found, kind="stable").tolist()
 
     def told(n: Neighbour, share: float | None = None) -> Evidence:

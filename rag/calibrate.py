@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from gaea.calibration import Calibration
 from gaea.conformal import conformal_mass, mass_to_reach
 from gaea.errors import InputError
-from gaea.locate.ground import ground, written
 from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator
 from gaea.locate.neighbours_fit import fit
 from gaea.rag.gallery import Gallery
@@ -91,7 +90,6 @@ def learn(gallery: Gallery, store: Store, config: LeaveOut | None = None) -> Lea
     order = np.concatenate([np.flatnonzero(~away), np.flatnonzero(away)])
     true_lat, true_lon = gallery.lat[asked[order]], gallery.lon[asked[order]]
 
-    places = ground(gallery.lat, gallery.lon)
     # Halves by chance; each holds questions of both kinds.
     fits = rng.permutation(len(order)) % 2 == 0
     density = fit(
@@ -100,10 +98,9 @@ def learn(gallery: Gallery, store: Store, config: LeaveOut | None = None) -> Lea
         similarity[fits],
         true_lat[fits],
         true_lon[fits],
-        ground=places,
         start=NeighbourConfig(k=lat.shape[1]),
     )
-    locator, sizes = NeighbourLocator(density, places), np.flatnonzero(~fits)
+    locator, sizes = NeighbourLocator(density), np.flatnonzero(~fits)
     beliefs = [locator.belief(lat[i], lon[i], similarity[i]) for i in sizes]
     needed = np.array([mass_to_reach(b, true_lat[i], true_lon[i]) for b, i in zip(beliefs, sizes, strict=True)])
     points = np.array([belief.point("median") for belief in beliefs])
@@ -112,7 +109,7 @@ def learn(gallery: Gallery, store: Store, config: LeaveOut | None = None) -> Lea
     n = len(needed)
     half, most = (conformal_mass(needed, coverage) for coverage in (0.5, 0.9))
     return Learned(
-        calibration=Calibration(density, written(places), weights=(1.0, 0.0), region_mass=(half, most)),
+        calibration=Calibration(neighbours=density, weights=(1.0, 0.0), region_mass=(half, most)),
         questions=n,
         median_km=(float(np.median(errors_km[~far])), float(np.median(errors_km[far]))),
         coverage=(float((needed <= 0.5).mean()), float((needed <= 0.9).mean())),

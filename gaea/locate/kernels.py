@@ -59,7 +59,7 @@ def spread(
         Disjoint cell ids (m,), unsorted, and the mass in each (m,), adding up to that of the weights.
     """
     component = weights.reshape(-1)
-    ids, centres, area = even_cells(levels[0])
+    ids, centres, area = _even_cells(levels[0])
     total = len(ids)
     done: list[tuple[CellArray, FloatArray]] = []
     for level in range(levels[0], levels[1] + 1):
@@ -86,7 +86,7 @@ def spread(
 
 
 @lru_cache(maxsize=8)
-def even_cells(level: int) -> tuple[CellArray, FloatArray, FloatArray]:
+def _even_cells(level: int) -> tuple[CellArray, FloatArray, FloatArray]:
     """All cells of a level: ids, centres (m, 3), areas in km²."""
     ids = cells.FACES
     for _ in range(level):

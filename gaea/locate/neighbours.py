@@ -2,12 +2,10 @@
 
 Each neighbour speaks for its surroundings with a von Mises–Fisher kernel, and is heard by the softmax of its
 similarity. Kernels come in several widths at once: a narrow one for pictures of places the gallery has seen, a wide one
-for places it can only reason about from afar, and a background for the rest of the Earth, of which a part may follow
-the places that the gallery comes from (:mod:`gaea.locate.ground`). How the mass is shared between them may depend on
-how similar the best neighbour is, which is what tells the cases apart.
+for places it can only reason about from afar, and an even background for the rest of the Earth. How the mass is shared
+between them may depend on how similar the best neighbour is, which is what tells the cases apart.
 
-    p(x) = Σ_b s_b Σ_i w_i vMF(x; μ_i, κ_b) + s_0 ((1 − g) / 4πR² + g · ground(x)),
-    w = softmax(similarity / temperature),   κ_b = (R / σ_b)²
+    p(x) = Σ_b s_b Σ_i w_i vMF(x; μ_i, κ_b) + s_0 / 4πR²,   w = softmax(similarity / temperature),   κ_b = (R / σ_b)²
 
 Retrieval as a distribution over places is Img2Loc's and G3's neighbours made explicit; the density is textbook
 (K. Mardia & P. Jupp, Directional Statistics, 2000, §9.3 and §12.2). Nothing here looks at pictures or knows a store.
@@ -24,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaea import cells
 from gaea.belief import Belief
 from gaea.errors import InputError
-from gaea.hilbert import MAX_LEVEL, CellArray
+from gaea.hilbert import MAX_LEVEL
 from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine, spread
 from gaea.locate.recalled import Citation, Neighbour, Neighbours, Role, cite
 from gaea.sphere import EARTH_AREA_KM2, to_xyz
@@ -43,8 +41,7 @@ class NeighbourConfig:
         temperature: Softmax temperature of cosines; small values listen to the best alone.
         bandwidths_km: Standard deviation σ_b of each kernel along one axis.
         bandwidth_weights: Share of each kernel in the mass that is not background.
-        background: Share of what is no kernel's, at the reference similarity.
-        ground: Part of the background that follows the gallery's places, where they are given; the rest is even.
+        background: Share spread evenly over the Earth, at the reference similarity.
         similarity_slopes: By how much the log-share of each kernel, against the background's, grows with the best
             similarity; empty for not at all.
         similarity_reference: Best similarity at which the shares are as given.
@@ -63,7 +60,6 @@ class NeighbourConfig:
     bandwidths_km: tuple[float, ...] = (40.0, 800.0)
     bandwidth_weights: tuple[float, ...] = (0.5, 0.5)
     background: float = 0.02
-    ground: float = 0.0
     similarity_slopes: tuple[float, ...] = ()
     similarity_reference: float = 0.0
     similarity_range: tuple[float, float] = (-1.0, 1.0)
@@ -81,7 +77,6 @@ class NeighbourConfig:
             "bandwidths_km": n >= 1 and min(self.bandwidths_km, default=0) > 0,
             "bandwidth_weights": len(self.bandwidth_weights) == n and min(self.bandwidth_weights, default=0) > 0,
             "background": 0 <= self.background < 1,
-            "ground": 0 <= self.ground <= 1,
             "similarity_slopes": len(self.similarity_slopes) in (0, n),
             "similarity_range": self.similarity_range[0] <= self.similarity_range[1],
             "coarse_level": 0 <= self.coarse_level <= 6,
@@ -105,26 +100,18 @@ class NeighbourConfig:
 
 
 class NeighbourLocator:
-    """Turns neighbours into beliefs, exactly the same ones each time.
-
-    Args:
-        config: How.
-        ground: Where the gallery's places lie; without it all of the background is even.
-    """
+    """Turns neighbours into beliefs, exactly the same ones each time."""
 
     name = "neighbours"
 
-    def __init__(self, config: NeighbourConfig | None = None, ground: Belief | None = None) -> None:
+    def __init__(self, config: NeighbourConfig | None = None) -> None:
         self.config = config or NeighbourConfig()
-        self._ground = ground if self.config.ground > 0 else None
-        self._even = 1.0 if self._ground is None else 1.0 - self.config.ground
 
     def belief(self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike) -> Belief:
         """The belief that one picture's neighbours, most similar first, each array of shape (k,), support.
 
-        Cells start even and are split where the mass is. A cell is listed where the neighbours say more than the even
-        background does, or the ground anything; ``elsewhere`` holds the rest of the Earth: the even background there,
-        and the kernels' far tails.
+        Cells start even and are split where the mass is. A cell is listed where the neighbours say more than the
+        background does; ``elsewhere`` holds the rest of the Earth: the background there, and the kernels' far tails.
 
         Raises:
             InputError: No neighbours.
@@ -139,18 +126,9 @@ class NeighbourLocator:
             split_mass=config.split_mass,
             max_cells=config.max_cells,
         )
-        even = self._even * shares[-1]
-        keep = kernel_mass > even * cells.area_km2(listed) / EARTH_AREA_KM2
-        tails, listed, mass = float(kernel_mass[~keep].sum()), listed[keep], kernel_mass[keep]
-        if self._ground is not None:
-            share = config.ground * shares[-1]
-            tails += share * self._ground.elsewhere
-            both = np.append(listed, self._ground.cells), np.append(mass, share * np.exp(self._ground.log_prob))
-            pieces = Belief.from_weights(*both)
-            listed, mass = pieces.cells, np.exp(pieces.log_prob) * both[1].sum()
-        covered = cells.area_km2(listed) / EARTH_AREA_KM2
-        elsewhere = tails + even * (1 - covered.sum())
-        return Belief.from_weights(listed, mass + even * covered, elsewhere=float(np.clip(elsewhere, 0.0, 1.0)))
+        background = shares[-1] * cells.area_km2(listed) / EARTH_AREA_KM2
+        mass, keep = kernel_mass + background, kernel_mass > background
+        return Belief.from_weights(listed[keep], mass[keep], elsewhere=min(1.0, float(mass[~keep].sum())))
 
     def log_density(
         self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, at_lat: ArrayLike, at_lon: ArrayLike
@@ -171,7 +149,7 @@ class NeighbourLocator:
         points = to_xyz(at_lat, at_lon)
         shape = points.shape[:-1]
         points = points.reshape(len(mu), -1, 3)
-        density = shares[:, -1:] * np.reshape(self._background(at_lat, at_lon), points.shape[:2])
+        density = np.broadcast_to(shares[:, -1:] / EARTH_AREA_KM2, points.shape[:2])
         away = one_minus_cosine(points, mu)
         for index, sigma_km in enumerate(self.config.bandwidths_km):
             density = density + shares[:, index, None] * (kernel_per_km2(away, sigma_km) @ weights[:, :, None])[..., 0]
@@ -186,7 +164,7 @@ class NeighbourLocator:
         ids = np.asarray(cell_ids, np.uint64)
         area = cells.area_km2(ids)
         edge_km = np.sqrt(area)[:, None]
-        mass = shares[:, -1:] * self._background_on(ids)
+        mass = shares[:, -1:] * area / EARTH_AREA_KM2
         away = one_minus_cosine(cells.centre_xyz(ids)[None], mu)
         for index, sigma_km in enumerate(self.config.bandwidths_km):
             density = kernel_per_km2(away, blurred(sigma_km, edge_km)) @ weights[:, :, None]
@@ -225,35 +203,19 @@ class NeighbourLocator:
             raise InputError("evidence is asked for a place or for cells: give exactly one of at and cell_ids")
         mu, weights, shares = self._components(lat, lon, similarity)
         if at is not None:
-            points, background = to_xyz(*at), self._background(*at)
+            points = to_xyz(*at)
             edge_km = np.zeros(points.shape[:-1])
         else:
             ids = np.asarray(cell_ids, np.uint64)
-            area = cells.area_km2(ids)
-            points, edge_km, background = cells.centre_xyz(ids), np.sqrt(area), self._background_on(ids) / area
+            points, edge_km = cells.centre_xyz(ids), np.sqrt(cells.area_km2(ids))
         away = one_minus_cosine(points.reshape(-1, 3), mu)
         parts = np.zeros((len(away), np.size(lat)))
         for index, sigma_km in enumerate(self.config.bandwidths_km):
             width_km = blurred(sigma_km, edge_km.reshape(-1, 1))
             parts[:, : len(weights)] += shares[index] * weights * kernel_per_km2(away, width_km)
-        whole = parts.sum(axis=1, keepdims=True) + shares[-1] * background.reshape(-1, 1)
+        whole = parts.sum(axis=1, keepdims=True) + shares[-1] / EARTH_AREA_KM2
         parts /= np.maximum(whole, np.finfo(np.float64).tiny)
         return np.asarray(parts.reshape(*points.shape[:-1], -1))
-
-    def _background(self, lat: ArrayLike, lon: ArrayLike) -> FloatArray:
-        """Density per km² at places, of their broadcast shape, if nothing else were heard."""
-        even = np.full(np.broadcast_shapes(np.shape(lat), np.shape(lon)), self._even / EARTH_AREA_KM2)
-        if self._ground is None:
-            return even
-        return np.asarray(even + self.config.ground * np.exp(self._ground.log_density(lat, lon)))
-
-    def _background_on(self, ids: CellArray) -> FloatArray:
-        """Its mass in cells, of their shape."""
-        even = np.asarray(self._even * cells.area_km2(ids) / EARTH_AREA_KM2)
-        if self._ground is None:
-            return even
-        ground = self._ground
-        return even + self.config.ground * np.reshape([ground.mass_in(cell) for cell in ids.reshape(-1)], ids.shape)
 
     def _components(
         self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike

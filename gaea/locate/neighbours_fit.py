@@ -1,10 +1,9 @@
 """Fit how neighbours become a density, on validation places that the gallery does not hold.
 
 Maximum likelihood: the settings under which the true places would have been least surprising. Temperature and pair of
-bandwidths are searched on a grid; for each, the shares of kernels and of both backgrounds, the even one and the one
-that follows the gallery's places, come from expectation–maximisation; last, how the shares follow the best similarity
-is a multinomial logistic regression inside the same iteration (a mixture of experts with a linear gate: Jordan &
-Jacobs, 1994).
+bandwidths are searched on a grid; for each, the shares of kernels and background come from expectation–maximisation;
+last, how the shares follow the best similarity is a multinomial logistic regression inside the same iteration (a
+mixture of experts with a linear gate: Jordan & Jacobs, 1994).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaea.belief import Belief
 from gaea.errors import InputError
 from gaea.locate.kernels import kernel_per_km2, one_minus_cosine
 from gaea.locate.neighbours import NeighbourConfig
@@ -37,7 +35,6 @@ def fit(
     true_lat: ArrayLike,
     true_lon: ArrayLike,
     *,
-    ground: Belief | None = None,
     start: NeighbourConfig | None = None,
     temperatures: tuple[float, ...] = TEMPERATURES,
     bandwidths_km: tuple[float, ...] = BANDWIDTHS_KM,
@@ -51,7 +48,6 @@ def fit(
         similarity: Cosines, shape (q, k).
         true_lat: Where the pictures really are, shape (q,).
         true_lon: Likewise.
-        ground: Where the gallery's places lie; without it all of the background is even.
         start: Settings to keep for everything that is not fitted, ``k`` among them.
         temperatures: Grid to search.
         bandwidths_km: Grid whose every pair is tried.
@@ -73,9 +69,6 @@ def fit(
     away = one_minus_cosine(to_xyz(truth, true_lon)[:, None], mu)[:, 0]
     kernels = np.stack([kernel_per_km2(away, sigma) for sigma in bandwidths_km], axis=1) * EARTH_AREA_KM2
     best = score.max(axis=1)
-    grounds = (
-        np.exp(ground.log_density(truth, true_lon))[:, None] * EARTH_AREA_KM2 if ground else np.ones((len(truth), 0))
-    )
 
     tried = []
     for temperature in temperatures:
@@ -83,18 +76,16 @@ def fit(
         weights /= weights.sum(axis=1, keepdims=True)
         density = np.einsum("qbk,qk->qb", kernels, weights)
         for pair in itertools.combinations(range(len(bandwidths_km)), 2):
-            columns = _with_background(np.hstack([density[:, pair], grounds]))
+            columns = _with_background(density[:, pair])
             shares = _shares(columns)
             tried.append((np.log(columns @ shares).mean(), temperature, pair, shares, columns))
     _, temperature, pair, shares, columns = max(tried, key=lambda attempt: attempt[0])
-    columns, shares, followed = _one_background(columns, shares, len(pair))
     fitted = replace(
         start,
         temperature=temperature,
         bandwidths_km=tuple(bandwidths_km[index] for index in pair),
         bandwidth_weights=tuple(float(share) for share in shares[:-1] / shares[:-1].sum()),
         background=float(shares[-1]),
-        ground=followed,
         similarity_slopes=(),
         similarity_reference=float(np.median(best)),
         similarity_range=(float(best.min()), float(best.max())),
@@ -105,14 +96,6 @@ def fit(
 def _with_background(density: FloatArray) -> FloatArray:
     """Densities relative to an even Earth, the background's own 1 as the last column: (q, kernels + 1)."""
     return np.concatenate([np.maximum(density, 1e-300), np.ones((len(density), 1))], axis=1)
-
-
-def _one_background(columns: FloatArray, shares: FloatArray, kernels: int) -> tuple[FloatArray, FloatArray, float]:
-    """Join what is no kernel to one background; also the part of it that is not the even Earth's, the last column."""
-    background = shares[kernels:].sum()
-    joined = columns[:, kernels:] @ shares[kernels:] / background
-    followed = 1.0 - float(shares[-1] / background)
-    return np.column_stack([columns[:, :kernels], joined]), np.append(shares[:kernels], background), followed
 
 
 def _shares(columns: FloatArray, steps: int = 60) -> FloatArray:

@@ -64,7 +64,7 @@ def test_no_picture_is_read_by_what_it_fitted(evidence, monkeypatch):
     fits, read = [], []
     monkeypatch.setattr(calibrate, "beliefs_of", lambda e, trust: read.append((id(e), len(fits))) or {})
     some = evidence[:120]
-    monkeypatch.setattr(calibrate, "fitted", lambda part, ground: fits.append({id(e) for e in part}) or Calibration())
+    monkeypatch.setattr(calibrate, "fitted", lambda part: fits.append({id(e) for e in part}) or Calibration())
     assert len(calibrate.held_out(some)) == len(some)
     assert len(fits) == calibrate.FOLDS
     assert sorted(i for i, _ in read) == sorted(map(id, some))

@@ -10,7 +10,7 @@ from gaea.belief import Belief
 from gaea.errors import InputError
 from gaea.finetune.crops import Crops
 from gaea.finetune.tokens_exam import HEAD, NEIGHBOURS, POOLED, examine
-from gaea.locate.neighbours import Neighbour, NeighbourConfig, NeighbourLocator, Neighbours
+from gaea.locate.neighbours import Neighbour, NeighbourConfig, Neighbours
 
 
 def views(count, seed):
@@ -50,7 +50,7 @@ class Fake:
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_head_is_heard_for_what_it_knows(knows):
     parts = {1: views(30, 1), 2: views(30, 2)}
-    told = examine(Fake(parts, knows), NeighbourLocator(NeighbourConfig(k=8)), parts[1], parts[2])
+    told = examine(Fake(parts, knows), NeighbourConfig(k=8), parts[1], parts[2])
     for split in ("unseen", "seen"):
         mine = told[split]
         assert mine["n"] == 30
@@ -70,4 +70,4 @@ def test_a_head_is_heard_for_what_it_knows(knows):
 
 def test_too_few_views_are_refused():
     with pytest.raises(InputError, match="9 unseen and 30 seen"):
-        examine(Fake({}, True), NeighbourLocator(), views(9, 1), views(30, 2))
+        examine(Fake({}, True), NeighbourConfig(), views(9, 1), views(30, 2))

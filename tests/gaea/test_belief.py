@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
-from gaea import cells, cellsets, sphere
+from gaea import cells, cellsets, quadrature, sphere
 from gaea.belief import Belief, calibrate, fuse
 from gaea.errors import InputError
 from gaea.region import Region
@@ -508,3 +508,16 @@ def test_density_integrates_to_one_and_peaks_where_the_mass_is():
     lat, lon = probe(200_000)
     assert np.exp(belief.log_density(lat, lon)).mean() * sphere.EARTH_AREA_KM2 == pytest.approx(1, abs=0.02)
     assert belief.log_density(*cells.to_latlon(belief.cells[:1])) > belief.log_density(-48, -178)
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_without_weight_are_merged_like_others():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(20_000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    weights = np.zeros(len(points))
+    weights[:100] = 0.01
+    fewer, heard = quadrature._thinned(points, weights)
+    assert len(fewer) < len(points) / 2
+    assert heard.sum() == pytest.approx(1)
+    np.testing.assert_allclose(np.linalg.norm(fewer, axis=1), 1)

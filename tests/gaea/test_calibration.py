@@ -11,7 +11,6 @@ from gaea.locate.neighbours import NeighbourConfig
 
 FITTED = Calibration(
     neighbours=NeighbourConfig(k=12, temperature=0.03, similarity_slopes=(1.0, -2.0), similarity_range=(0.1, 0.9)),
-    ground="47e4:400000 0c44:600000",
     token_temperature=1.4,
     weights=(0.75, 0.25),
     temperature=1.2,
@@ -62,8 +61,6 @@ def changed(**changes):
         changed(neighbours={"k": 0}),
         changed(neighbours={"stars": 3}),
         changed(promise=3),
-        changed(ground="nowhere"),
-        changed(ground=5),
         changed(promise={"threshold": 1.0}),
         changed(promise={"risk": {"share": 2.0}, "threshold": 1, "answered": 1, "wrong": 0, "places": 1}),
         b"\xff\xfe\x00",
