@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gaea.errors import GaeaError
-from gaea.finetune import calibrate_command, dataset_commands, question_commands, tune_commands
+from gaea.finetune import calibrate_command, dataset_commands, question_commands, sft_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     tokens.add_argument("--calibration", type=Path, help="of the gallery's neighbours; the one beside it if left out")
     calibrate_command.declare(commands)
     dataset_commands.declare(commands)
-    tune_commands.declare(commands)
+    sft_command.declare(commands)
     question_commands.declare(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -119,7 +119,7 @@ def _dataset(options: argparse.Namespace) -> int:
 
 
 def _sft(options: argparse.Namespace) -> int:
-    return tune_commands.run(options, print)
+    return sft_command.run(options, print)
 
 
 def _osm(options: argparse.Namespace) -> int:

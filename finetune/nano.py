@@ -19,32 +19,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaea import prompts
-from gaea.briefing import Briefing
 from gaea.calibration import Calibration
 from gaea.engine import SPOKEN_FILE, TransformersEngine
 from gaea.errors import InputError
-from gaea.finetune import blocks, briefings, calibrate, inputs, llava, qa, recipe, sft
+from gaea.finetune import blocks, briefings, calibrate, inputs, llava, lora, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
 from gaea.finetune import gallery as lattice
 from gaea.finetune.crops import CropConfig, Crops, PoolJob, draw_crops, draw_pool
 from gaea.finetune.imagery import Imagery, open_imagery
+from gaea.finetune.lessons import Lessons, LessonsConfig, Pointing, Talking
+from gaea.finetune.lora import LoraRecipe
 from gaea.finetune.splits import Part
-from gaea.geotokens import encode as to_symbols
-from gaea.geotokens import to_text
-from gaea.locate.neighbours import Neighbour
 from gaea.rag.encoder import CONFIG_FILE, WEIGHTS_FILE, OpenClipEncoder, folder_fingerprint
 from gaea.rag.files import write_atomically
 from gaea.rag.gallery import Gallery, GalleryMeta
 from gaea.rag.memory import GalleryMemory
 from gaea.rag.orbitnet import MEAN, STD
 from gaea.rag.store import MemoryStore
-from gaea.speech import told as told_values
-from gaea.sphere import great_circle_km
 
 logger = logging.getLogger(__name__)
-SYMBOLS = 6  # an answer in S2 symbols reaches level 10, 9 km: finer than a gallery row
 NEAREST = 200
 
 
@@ -68,7 +62,8 @@ class NanoRecipe:
     captions: captioning.CaptionConfig = dataclasses.field(default_factory=captioning.CaptionConfig)
     shape: llava.LlavaShape = dataclasses.field(default_factory=llava.LlavaShape)
     doubt: briefings.DoubtConfig = dataclasses.field(default_factory=briefings.DoubtConfig)
-    sft: sft.SftConfig = dataclasses.field(default_factory=sft.SftConfig)
+    lessons: LessonsConfig = dataclasses.field(default_factory=LessonsConfig)
+    language: LoraRecipe = dataclasses.field(default_factory=lambda: LoraRecipe(model="nano", method="full"))
 
 
 class NanoRun:
@@ -159,7 +154,8 @@ class NanoRun:
         folder = self.out / "tokenizer"
         if not (folder / "tokenizer.json").exists():
             rng = np.random.default_rng((self.config.seed, 7))
-            corpus = [s.text for s in self._talk_samples(rng, 3000)]
+            pictures = rng.integers(len(self.world), size=3000)
+            corpus = [llava.render(self._talking.about(int(picture), rng).messages) for picture in pictures]
             corpus += [captioning.caption(place, rng) for place in self.world]
             llava.train_tokenizer(corpus, self.config.shape.vocabulary).save_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
@@ -313,101 +309,55 @@ class NanoRun:
         write_atomically(folder / WEIGHTS_FILE, lambda part: save_file(halved(clip.state_dict()), part))
 
     def _make_llava(self, folder: Path) -> None:
+        from transformers import set_seed
+
+        told = self.config.language
+        set_seed(told.seed)
         model = llava.build_model(self.tokenizer, self.config.shape)
         llava.load_tower(model, self.tower)
-        features = self._features(model)
-        point, talk = self._pointing(), self._talk_samples
-        sft.train(
-            model,
-            self.tokenizer,
-            sft.Material(features, point, talk),
-            self.config.sft,
-            self.out / "sft",
-            device=self.device,
-            progress=self.progress,
+        student = lora.prepare(model, llava.build_processor(self.tokenizer, self.config.shape), told)
+        lessons = Lessons(
+            self.pool.images_NHWC,
+            self._pointing(),
+            self._talking,
+            self.config.lessons.point_share,
+            student.processor,
+            count=told.steps * told.batch_size,
+            max_tokens=told.max_tokens,
+            seed=told.seed,
         )
-        llava.save(model.cpu(), llava.build_processor(self.tokenizer, self.config.shape), folder)
+        sft.fit(student, lessons, told, self.out / "language", title="nano's language model", device=self.device)
+        llava.save(student.model.cpu(), student.processor, folder)
         # Written last: a folder that has it is done.
-        write_atomically(folder / SPOKEN_FILE, lambda part: _said(part, json.dumps(self.spoken()) + "\n"))
-
-    def _features(self, model: nn.Module) -> Callable[[np.ndarray], Tensor]:
-        """Patch features of the pool, computed once, in fp16."""
-        n = max(self.config.point_places, len(self.world))
-        kept = self.out / "features.npy"
-        if not kept.exists():
-            tower = model.model.vision_tower.to(self.device).eval()
-
-            def patches(x: Tensor) -> Tensor:
-                return tower(x).last_hidden_state[:, 1:]
-
-            rows = towers.embed(patches, self.pool.images_NHWC[:n], self.device, size=self.config.shape.image_size)
-            _save_rows(kept, rows)
-        cached = np.load(kept, mmap_mode="r")
-        return lambda rows: torch.from_numpy(np.array(cached[rows])).float()
-
-    def _pointing(self) -> Callable[[np.random.Generator, int], list[sft.Sample]]:
-        """Draws pointing samples: neighbours in the prompt, S2 symbols in the answer."""
-        config, pool, rows = self.config.sft, self.pool, self.gallery
-        n = min(self.config.point_places, len(pool))
-        known = torch.from_numpy(rows.embeddings.astype(np.float32)).T
-        nearest, similar = [], []
-        for chunk in self._pool_embeddings[:n].float().split(1000):
-            best = (chunk @ known).topk(min(NEAREST, len(rows)))
-            nearest.append(best.indices.int().numpy())
-            similar.append(best.values.numpy())
-        index, similarity = np.concatenate(nearest), np.concatenate(similar)
-        symbols = to_symbols(pool.lat[:n].astype(float), pool.lon[:n].astype(float))[:, :SYMBOLS]
-
-        def draw(rng: np.random.Generator, count: int) -> list[sft.Sample]:
-            samples = []
-            for row in rng.choice(n, count, replace=False):
-                told: list[Neighbour] = []
-                if rng.random() >= config.blind_share:
-                    near, sims = index[row], similarity[row]
-                    if rng.random() < config.unseen_share:
-                        far = great_circle_km(rows.lat[near], rows.lon[near], pool.lat[row], pool.lon[row])
-                        near, sims = near[far > config.unseen_km], sims[far > config.unseen_km]
-                    told = [
-                        Neighbour(int(r), float(rows.lat[r]), float(rows.lon[r]), float(s), "similar")
-                        for r, s in zip(near[: config.neighbours], sims, strict=False)
-                    ]
-                asked = prompts.locate(prompts.neighbour_tokens(told))
-                samples.append(self._sample(asked, to_text(symbols[row]), int(row)))
-            return samples
-
-        return draw
-
-    def _talk_samples(self, rng: np.random.Generator, count: int) -> list[sft.Sample]:
-        """Draws conversations about known places."""
-        samples = []
-        for row in rng.integers(len(self.world), size=count):
-            briefing, items = self._conversation(int(row), rng)
-            turns = [(item.question, item.answer) for item in items]
-            asked = prompts.talk(briefing, turns[:-1], turns[-1][0])
-            samples.append(self._sample(asked, turns[-1][1], int(row)))
-        return samples
-
-    def _conversation(self, row: int, rng: np.random.Generator) -> tuple[Briefing, list[qa.Item]]:
-        def doubted(of: int) -> Briefing:
-            return briefings.doubt(self.world[of], self.world, rng, self.config.doubt)
-
-        briefing = doubted(row)
-        others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
-        return briefing, qa.conversation(briefing, others, rng, self.config.sft.turns)
-
-    def spoken(self) -> list[int]:
-        """Ids of the words that nano may always say; names and numbers it has to be told."""
         rng = np.random.default_rng((self.config.seed, 9))
-        answers = []
-        for row in rng.integers(len(self.world), size=3000):
-            briefing, items = self._conversation(int(row), rng)
-            values = told_values(prompts.talk(briefing, (), items[0].question))
-            answers += [(item.answer, values) for item in items]
-        return sft.spoken_tokens(answers, self.tokenizer)
+        spoken = json.dumps(self._talking.spoken(self.tokenizer, rng))
+        write_atomically(folder / SPOKEN_FILE, lambda part: _said(part, spoken + "\n"))
 
-    def _sample(self, messages: list[prompts.Message], answer: str, row: int) -> sft.Sample:
-        said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        return sft.Sample(llava.render([*messages, said]), row)
+    def _pointing(self) -> Pointing:
+        """Rows that point, at the first ``point_places`` pictures."""
+        n = min(self.config.point_places, len(self.pool))
+        known = torch.from_numpy(self.gallery.embeddings.astype(np.float32)).T
+        best = [
+            (chunk @ known).topk(min(NEAREST, len(self.gallery)))
+            for chunk in self._pool_embeddings[:n].float().split(1000)
+        ]
+        nearest, similarity = (
+            np.concatenate([getattr(b, name).numpy() for b in best]) for name in ("indices", "values")
+        )
+        return Pointing(
+            self.pool.lat[:n].astype(float),
+            self.pool.lon[:n].astype(float),
+            nearest,
+            similarity,
+            self.gallery.lat,
+            self.gallery.lon,
+            self.config.lessons,
+        )
+
+    @cached_property
+    def _talking(self) -> Talking:
+        """Conversations about :attr:`world`."""
+        return Talking(self.world, self.config.doubt, self.config.lessons.turns)
 
     def export(self, folder: Path) -> None:
         """Copy what the package ships: ``clip``, ``llava`` and ``gallery``; training state stays behind."""

@@ -1,214 +1,230 @@
-"""Teaches a LLaVA to point and to talk, on picture features that were computed once.
-
-The tower is frozen and its patch features are cached, so a pass costs no vision: projector, language model and S2
-rows are trained. Two kinds of sample alternate: *pointing* (picture and neighbours in, S2 symbols out) and *talking*
-(picture and briefing in, several questions and answers out). The loss is on what the assistant says, and on nothing
-else.
-"""
+"""Fine-tuning from rows to a finished adapter folder; starting the same again goes on from the last checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import logging
-import math
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from gaea.finetune import adapter_card, conclusions, lora, recipe
+from gaea.finetune.collate import Collator, Encoded
+from gaea.finetune.dataset import Example
+from gaea.finetune.examples import SKIPPED_FILE, Conversations, Tell, skipped
+from gaea.finetune.lora import LoraRecipe
 
 logger = logging.getLogger(__name__)
 
+ADAPTER_FOLDER = "adapter"
+CHECKPOINTS_FOLDER = "checkpoints"
+BOARD = "tensorboard"
+
+
+class Rows(Protocol):
+    """Rows as a torch dataset."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Encoded:
+        """The row as tensors, a batch of one."""
+
+    def lengths(self) -> list[int]:
+        """How long each row is, in any unit."""
+
 
 @dataclasses.dataclass(frozen=True)
-class SftConfig:
-    """Schedule of the language stage.
+class Run:
+    """What a fine-tuning left behind.
 
     Attributes:
-        steps: Optimiser steps; each takes one pointing and one talking batch.
-        point_batch: Pointing samples per step.
-        talk_batch: Conversations per step.
-        learning_rate: Peak.
-        weight_decay: AdamW's, on matrices.
-        turns: Questions in a conversation.
-        neighbours: Neighbours told when pointing.
-        blind_share: Share of pointing samples without neighbours.
-        unseen_share: Share whose neighbours are taken only from beyond ``unseen_km``, as at an unseen place.
-        unseen_km: That distance.
+        adapter: Folder of the PEFT adapter; of the whole model where all was trained.
+        metrics: ``train_loss``, ``eval_loss`` where there were rows for it, ``steps``, ``skipped``, ``seconds``,
+            ``peak_mb``.
+        history: The trainer's log, one mapping a line.
     """
 
-    steps: int = 2500
-    point_batch: int = 24
-    talk_batch: int = 12
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    turns: int = 5
-    neighbours: int = 6
-    blind_share: float = 0.15
-    unseen_share: float = 0.5
-    unseen_km: float = 180.0
-    checkpoint_every: int = 250
-    seed: int = 0
+    adapter: Path
+    metrics: dict[str, float]
+    history: tuple[dict[str, Any], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """One training text: ``text`` in the chat template, ``row`` of the picture it is about."""
-
-    text: str
-    row: int
-
-
-def tokenize(samples: Sequence[Sample], tokenizer: Any, image_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask and labels of a batch, padded on the right.
-
-    Labels are −100 everywhere but on what follows ``<|assistant|>`` up to and including the end mark; of an answer in
-    S2 symbols, the opening mark is given and not asked for.
-
-    Returns:
-        Three (n, length) int64 tensors.
-    """
-    image = "<image>" * image_tokens
-    rows = [tokenizer(s.text.replace("<image>", image), add_special_tokens=False)["input_ids"] for s in samples]
-    length = max(map(len, rows))
-    speaks, ends, opens = tokenizer.convert_tokens_to_ids(["<|assistant|>", "</s>", "<|geo|>"])
-    ids = torch.full((len(rows), length), tokenizer.pad_token_id)
-    labels = torch.full((len(rows), length), -100)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        speaking = False
-        for j, token in enumerate(row):
-            if speaking and not (token == opens and row[j - 1] == speaks):
-                labels[i, j] = token
-            speaking = token == speaks or (speaking and token != ends)
-    return ids, (ids != tokenizer.pad_token_id).long(), labels
-
-
-def spoken_tokens(answers: Sequence[tuple[str, Sequence[str]]], tokenizer: Any, share: float = 0.0005) -> list[int]:
-    """Tokens of what answers say around the values they repeat: the words of speech.
-
-    Args:
-        answers: Each with the values that were told.
-        tokenizer: The model's.
-        share: Least share of the answers that a token must appear in.
-    """
-    seen: Counter[int] = Counter()
-    for answer, values in answers:
-        around = [answer]
-        for value in sorted(values, key=len, reverse=True):
-            around = [part for text in around for part in text.split(value)]
-        rows = tokenizer([part.rstrip(" ") for part in around if part.strip()], add_special_tokens=False)["input_ids"]
-        seen.update({token for row in rows for token in row})
-    return sorted(token for token, n in seen.items() if n >= share * len(answers))
-
-
-def answer_loss(model: Any, features: Tensor, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled tokens of a LLaVA whose tower has already run.
-
-    Args:
-        model: ``LlavaForConditionalGeneration``.
-        features: (n, patches, width) of the tower.
-        ids: (n, length) with one image token per patch.
-        mask: (n, length).
-        labels: (n, length).
-    """
-    embeds = model.get_input_embeddings()(ids)
-    seen = model.model.multi_modal_projector(features).to(embeds.dtype)
-    where = (ids == model.config.image_token_id).unsqueeze(-1)
-    embeds = embeds.masked_scatter(where, seen)
-    hidden = model.model.language_model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state[:, :-1]
-    asked = labels[:, 1:] != -100
-    return F.cross_entropy(model.lm_head(hidden[asked]).float(), labels[:, 1:][asked])
-
-
-@dataclasses.dataclass(frozen=True)
-class Material:
-    """What is learned from.
-
-    Attributes:
-        features: Rows of pictures to their (n, patches, width) tower features.
-        point: Draws pointing samples.
-        talk: Draws conversations.
-    """
-
-    features: Callable[[np.ndarray], Tensor]
-    point: Callable[[np.random.Generator, int], list[Sample]]
-    talk: Callable[[np.random.Generator, int], list[Sample]]
-
-
-def train(
-    model: Any,
-    tokenizer: Any,
-    material: Material,
-    config: SftConfig,
-    folder: Path,
+def tune(
+    settings: LoraRecipe,
+    rows: Sequence[Example],
+    out: Path,
     *,
+    images: Path,
+    validation: Sequence[Example] = (),
     device: str = "cpu",
-    progress: Callable[..., Any] | None = None,
-) -> Any:
-    """Train projector and language model, or go on from the checkpoint in ``folder``.
+    tell: Tell | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Run:
+    """Fine-tune a model on rows, or go on with it.
 
     Args:
-        model: The LLaVA; its tower is left as it is.
-        tokenizer: Its tokenizer.
-        material: Features and samples.
-        config: Schedule.
-        folder: Where checkpoints and ``log.jsonl`` go.
+        settings: What to do.
+        rows: Each about one picture.
+        out: Folder of the run: ``adapter``, ``checkpoints``, ``loss.svg``, ``log.jsonl``, ``skipped.jsonl``, and
+            ``tensorboard`` where that is installed.
+        images: Folder that the rows' paths start from.
+        validation: Rows that the loss is also measured on.
         device: Torch device.
-        progress: A tqdm-like wrapper.
+        tell: Evidence of a row (:mod:`gaea.finetune.evidence`).
+        callbacks: Of transformers' Trainer, besides our own.
+
+    Raises:
+        ModelError: The model cannot be loaded or trained, or a checkpoint cannot be written.
+        InputError: Settings do not fit, or too many rows cannot be read.
     """
-    torch.manual_seed(config.seed)
-    for parameter in model.model.vision_tower.parameters():
-        parameter.requires_grad_(False)
-    learned = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
-    folder.mkdir(parents=True, exist_ok=True)
-    kept, first = folder / "checkpoint.pt", 0
-    if kept.exists():
-        state = torch.load(kept, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-        logger.info("resumed %s at step %d", folder.name, first)
-    image_tokens, started = model.config.image_seq_length, time.monotonic()
-    steps = range(first, config.steps)
-    model.to(device).train()
-    for step in progress(steps, initial=first, total=config.steps) if progress else steps:
-        rng = np.random.default_rng((config.seed, step))
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, config.steps)
-        losses = []
-        for draw, count in ((material.point, config.point_batch), (material.talk, config.talk_batch)):
-            samples = draw(rng, count)
-            ids, mask, labels = (t.to(device) for t in tokenize(samples, tokenizer, image_tokens))
-            seen = material.features(np.array([s.row for s in samples])).to(device)
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
-                loss = answer_loss(model, seen, ids, mask, labels)
-            loss.backward()
-            losses.append(loss.item())
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if (step + 1) % 50 == 0:
-            record = {"step": step + 1, "point": losses[0], "talk": losses[1], "seconds": time.monotonic() - started}
-            with (folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps({k: round(v, 4) for k, v in record.items()}) + "\n")
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            partial = kept.with_suffix(".part")
-            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}, partial)
-            partial.replace(kept)
-    return model.eval()
+    from transformers import set_seed
+
+    out.mkdir(parents=True, exist_ok=True)
+    set_seed(settings.seed)  # the LoRA begins at random, and in every process alike
+    student = lora.prepare(*lora.load(settings, device=device), settings)
+    data, held_out = (
+        Conversations(
+            conclusions.taught(given) if settings.concludes else given,
+            images,
+            student.processor,
+            settings.max_tokens,
+            settings.system,
+            tell,
+            out / SKIPPED_FILE,
+        )
+        for given in (rows, validation)
+    )
+    run = fit(
+        student,
+        data,
+        settings,
+        out,
+        validation=held_out if validation else None,
+        title=f"{settings.method} of {Path(settings.model).name}",
+        device=device,
+        callbacks=callbacks,
+    )
+    if leads():
+        _finish(out, student, data, settings, run.metrics)
+    return run
 
 
-def _schedule(step: int, steps: int, warmup: int = 50) -> float:
-    return min((step + 1) / warmup, 0.03 + 0.97 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
+def fit(
+    student: lora.Student,
+    data: Rows,
+    settings: LoraRecipe,
+    out: Path,
+    *,
+    validation: Rows | None = None,
+    title: str = "",
+    device: str = "cpu",
+    callbacks: Sequence[Any] = (),
+) -> Run:
+    """Train on encoded rows, wherever they come from, or go on from the last checkpoint.
+
+    Args:
+        student: What is trained; it is changed in place.
+        data: The rows.
+        settings: Rates, steps, batches, precision.
+        out: Folder of the run.
+        validation: Rows that the loss is also measured on.
+        title: Of the loss curve.
+        device: Torch device.
+        callbacks: Of transformers' Trainer, besides our own.
+
+    Raises:
+        ModelError: The model cannot be trained, or a checkpoint cannot be written.
+        InputError: Settings do not fit, or too many rows cannot be read.
+    """
+    from transformers import PrinterCallback
+
+    from gaea.finetune.trainer import Curve, LoraTrainer, arguments, boards, clear_broken, latest
+
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoints = out / CHECKPOINTS_FOLDER
+    trainer = LoraTrainer(
+        settings,
+        model=student.model,
+        args=arguments(settings, checkpoints, device=device, evaluates=validation is not None),
+        train_dataset=data,
+        eval_dataset=validation,
+        data_collator=Collator(_padding(student.processor.tokenizer)),
+        callbacks=[Curve(out, title), *boards(out / BOARD), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)  # nothing is printed here; the log says it all
+    if trainer.is_world_process_zero():
+        recipe.save(settings, out / "recipe.json")
+        for name in clear_broken(checkpoints):
+            logger.warning("%s was interrupted while it was written, and is removed", name)
+    trainer.accelerator.wait_for_everyone()
+    kept = latest(checkpoints)
+    if kept:
+        logger.info("going on from %s", kept.name)
+    done = trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+    metrics = {"train_loss": done.training_loss, "seconds": done.metrics["train_runtime"]}
+    metrics |= {"eval_loss": trainer.evaluate()["eval_loss"]} if validation is not None else {}
+    metrics["peak_mb"] = _peak_mb(device)
+    metrics |= {"steps": float(trainer.state.global_step), "skipped": float(len(skipped(out / SKIPPED_FILE)))}
+    student.model.config.use_cache = True
+    trainer.save_model(str(out / ADAPTER_FOLDER))
+    if trainer.is_world_process_zero() and trainer.is_fsdp_enabled:
+        here, everywhere = shares(trainer.model)
+        logger.info("this process held %d of %d weights", here, everywhere)
+    return Run(out / ADAPTER_FOLDER, metrics, tuple(trainer.state.log_history))
+
+
+def leads() -> bool:
+    """Whether this is the only process of a run, or the first of several."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _peak_mb(device: str) -> float:
+    """Most memory so far, MB: this process's resident set, or on a GPU what torch held there."""
+    import resource
+
+    import torch
+
+    if device.startswith("cuda"):
+        return float(torch.cuda.max_memory_allocated(device) / 1e6)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def shares(model: Any) -> tuple[int, int]:
+    """How many weights of a sharded model lie in this process, and how many there are."""
+    held = [(p.to_local().numel() if hasattr(p, "to_local") else p.numel(), p.numel()) for p in model.parameters()]
+    return sum(here for here, _ in held), sum(everywhere for _, everywhere in held)
+
+
+def _finish(
+    out: Path, student: lora.Student, data: Conversations, settings: LoraRecipe, metrics: dict[str, float]
+) -> None:
+    """Write what stands beside the weights."""
+    left = skipped(out / SKIPPED_FILE)
+    for line in left.values():
+        logger.warning("row %d was left out: %s", line["row"], line["reason"])
+    folder = out / ADAPTER_FOLDER
+    student.processor.save_pretrained(folder)
+    sources = {
+        f"{source.get('name', '')}: {source.get('licence', '')}"
+        for example in data.examples
+        for source in example.ours.get("sources", ())
+    }
+    made = adapter_card.Made(
+        settings,
+        student.likeness,
+        len(data),
+        data.content_hash(),
+        len(left),
+        int(metrics["steps"]),
+        {name: metrics[name] for name in ("train_loss", "eval_loss") if name in metrics},
+        tuple(sorted(sources)),
+    )
+    adapter_card.write(folder, made)
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _padding(tokenizer: Any) -> int:
+    """What rows are filled with; the end of text where a tokenizer has nothing for it, since masks hide it anyway."""
+    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)

@@ -189,6 +189,14 @@ class LoraTrainer(Trainer):
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict, **options)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As the Trainer's; a whole model is read as any is, for its file has other names than it has itself."""
+        if hasattr(self.model, "peft_config") or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        kept = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(kept.state_dict())
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:

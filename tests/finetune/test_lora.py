@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from gaea.errors import InputError, ModelError
-from gaea.finetune import lora, recipe, tune
+from gaea.finetune import lora, recipe, sft
 from gaea.finetune.dataset import Example
 from gaea.finetune.lora import LoraRecipe
 from gaea.finetune.rowfiles import read_examples
@@ -88,7 +88,7 @@ def test_tower_still_projector_lora_and_symbols_learn(family: Any, tmp_path: Pat
 
     before = {n: p.detach().clone() for n, p in student.model.named_parameters()}
     data = write_rows(tmp_path / "data", 4)
-    run = tune.tune(settings, rows(data), tmp_path / "run", images=data.parent)
+    run = sft.tune(settings, rows(data), tmp_path / "run", images=data.parent)
     state = load_file(run.adapter / "adapter_model.safetensors")
     assert {"lora_A", "lora_B"} <= {part for name in state for part in name.split(".")}
     learned = {
@@ -118,7 +118,7 @@ class Whole:
     settings: LoraRecipe
     data: Path
     out: Path
-    run: tune.Run
+    run: sft.Run
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def whole(llava_base: Path, write_rows: Any, tmp_path_factory: pytest.TempPathFa
     data = write_rows(folder / "data", 9)
     settings = small(llava_base, gradient_checkpointing=False)
     held_out = rows(data)[:2]
-    run = tune.tune(settings, rows(data), folder / "run", images=data.parent, validation=held_out)
+    run = sft.tune(settings, rows(data), folder / "run", images=data.parent, validation=held_out)
     return Whole(settings, data, folder / "run", run)
 
 
@@ -184,7 +184,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from gaea.finetune import recipe, tune
+from gaea.finetune import recipe, sft
 from gaea.finetune.lora import LoraRecipe
 from gaea.finetune.rowfiles import read_examples
 from transformers import TrainerCallback
@@ -196,7 +196,7 @@ class Killed(TrainerCallback):
 
 settings, data, out = recipe.build(LoraRecipe, json.loads(sys.argv[1]), where="test"), Path(sys.argv[2]), sys.argv[3]
 rows = list(read_examples(data))
-tune.tune(settings, rows, Path(out), images=data.parent, validation=rows[:2], callbacks=[Killed()])
+sft.tune(settings, rows, Path(out), images=data.parent, validation=rows[:2], callbacks=[Killed()])
 """
 
 
@@ -212,7 +212,7 @@ def test_a_killed_run_goes_on_to_the_same_loss(whole: Whole, tmp_path: Path) -> 
     (half / "adapter_model.safetensors").write_bytes(b"half")
 
     rows_again = rows(whole.data)
-    run = tune.tune(whole.settings, rows_again, tmp_path, images=whole.data.parent, validation=rows_again[:2])
+    run = sft.tune(whole.settings, rows_again, tmp_path, images=whole.data.parent, validation=rows_again[:2])
     told, expected = losses(run.history), losses(whole.run.history)
     assert sorted(told) == sorted(expected)
     assert all(told[step] == pytest.approx(expected[step], abs=1e-5) for step in expected)
@@ -224,7 +224,7 @@ def test_a_killed_run_goes_on_to_the_same_loss(whole: Whole, tmp_path: Path) -> 
 def test_a_corrupt_photo_is_left_out_counted_and_named(llava_base: Path, tmp_path: Path, write_rows: Any) -> None:
     data = write_rows(tmp_path / "data", 8, broken=(3,))
     (tmp_path / "data" / "6.png").unlink()
-    run = tune.tune(small(llava_base, steps=4), rows(data), tmp_path / "run", images=data.parent)
+    run = sft.tune(small(llava_base, steps=4), rows(data), tmp_path / "run", images=data.parent)
     assert run.metrics["skipped"] == 2  # over two epochs, each is met twice
     assert run.metrics["steps"] == 4
     left = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
@@ -236,7 +236,7 @@ def test_a_corrupt_photo_is_left_out_counted_and_named(llava_base: Path, tmp_pat
 def test_where_nothing_can_be_read_nothing_is_trained(llava_base: Path, tmp_path: Path, write_rows: Any) -> None:
     data = write_rows(tmp_path / "data", 3, broken=(0, 1, 2))
     with pytest.raises(InputError, match="none of 3 rows from row"):
-        tune.tune(small(llava_base), rows(data), tmp_path / "run", images=data.parent)
+        sft.tune(small(llava_base), rows(data), tmp_path / "run", images=data.parent)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(whole: Whole, tmp_path: Path, monkeypatch: Any) -> None:
@@ -258,13 +258,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(whole: Whole, tmp_path: Path, 
     monkeypatch.setattr(trainer.LoraTrainer, "_save_optimizer_and_scheduler", full)
     try:
         with pytest.raises(ModelError, match=r"checkpoint-4 could not be written: .*; checkpoint-2 is whole: free"):
-            tune.tune(whole.settings, given, tmp_path, images=whole.data.parent, validation=given[:2])
+            sft.tune(whole.settings, given, tmp_path, images=whole.data.parent, validation=given[:2])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, quiet)
     assert [found.name for found in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-2"]
     monkeypatch.undo()
-    run = tune.tune(whole.settings, given, tmp_path, images=whole.data.parent, validation=given[:2])
+    run = sft.tune(whole.settings, given, tmp_path, images=whole.data.parent, validation=given[:2])
     expected = losses(whole.run.history)
     assert all(loss == pytest.approx(expected[step], abs=1e-5) for step, loss in losses(run.history).items())
 
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(whole: Whole, tmp_path: Path, 
 @pytest.mark.parametrize("quantize", ["4bit", "8bit"])
 def test_qlora_learns(whole: Whole, tmp_path: Path, quantize: str) -> None:
     settings = dataclasses.replace(whole.settings, quantize=quantize, steps=8, checkpoint_every=8)
-    run = tune.tune(settings, rows(whole.data), tmp_path, images=whole.data.parent)
+    run = sft.tune(settings, rows(whole.data), tmp_path, images=whole.data.parent)
     told = losses(run.history)
     assert told[8] < told[1] - 0.15
     model, _ = lora.load(settings)
@@ -287,7 +287,7 @@ def test_fsdp_trains_on_two_processes_as_on_one(llava_base: Path, tmp_path: Path
     """Real sharding: `accelerate launch` with the shipped configuration, gloo between two processes on CPUs."""
     data = write_rows(tmp_path / "data", 8)
     settings = small(llava_base, steps=3, dropout=0.0, gradient_checkpointing=False, checkpoint_every=3)
-    alone = tune.tune(settings, rows(data), tmp_path / "alone", images=data.parent)
+    alone = sft.tune(settings, rows(data), tmp_path / "alone", images=data.parent)
     told = dataclasses.asdict(dataclasses.replace(settings, device_batch=1))
     (tmp_path / "small.yaml").write_text(json.dumps(told))
     launch = ["accelerate.commands.launch", "--config_file", str(RECIPES / "accelerate-fsdp.yaml")]

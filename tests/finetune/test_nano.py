@@ -37,7 +37,7 @@ def config():
         tower=replace(tiny.tower, steps=6, checkpoint_every=3),
         gallery=replace(tiny.gallery, lattice=1200),
         captions=replace(tiny.captions, steps=4),
-        sft=replace(tiny.sft, steps=4, checkpoint_every=2),
+        language=replace(tiny.language, steps=4, checkpoint_every=2),
     )
 
 
@@ -70,7 +70,7 @@ def test_a_second_run_makes_nothing_anew(run, config, monkeypatch):
         return {p: p.stat().st_mtime_ns for p in run.out.rglob("*") if p.is_file() and p.name != "recipe.json"}
 
     before = stamps()
-    for module, name in ((nano.towers, "train"), (nano.sft, "train"), (nano.lattice, "build")):
+    for module, name in ((nano.towers, "train"), (nano.sft, "fit"), (nano.lattice, "build")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("a finished stage ran again"))
     nano.make(config, run.out, workers=1)
     assert stamps() == before

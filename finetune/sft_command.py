@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def run(options: argparse.Namespace, write: Write) -> int:
     from gaea.finetune import evidence, recipe
     from gaea.finetune.lora import LoraRecipe
     from gaea.finetune.rowfiles import read_examples
-    from gaea.finetune.tune import tune
+    from gaea.finetune.sft import leads, tune
 
     settings = recipe.load(options.recipe, LoraRecipe)
     given = {name: getattr(options, name) for name in ("model", "quantize", "steps") if getattr(options, name)}
@@ -52,6 +51,6 @@ def run(options: argparse.Namespace, write: Write) -> int:
         device=options.device,
         tell=tell,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if leads():
         write(json.dumps({"adapter": str(done.adapter), **done.metrics}, indent=2))
     return 0
