@@ -326,7 +326,15 @@ class NanoRun:
             max_tokens=told.max_tokens,
             seed=told.seed,
         )
-        sft.fit(student, lessons, told, self.out / "language", title="nano's language model", device=self.device)
+        sft.fit(
+            student,
+            lessons,
+            told,
+            self.out / "language",
+            title="nano's language model",
+            device=self.device,
+            progress=self.progress,
+        )
         llava.save(student.model.cpu(), student.processor, folder)
         # Written last: a folder that has it is done.
         rng = np.random.default_rng((self.config.seed, 9))

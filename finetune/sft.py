@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,7 @@ def tune(
     device: str = "cpu",
     tell: Tell | None = None,
     callbacks: Sequence[Any] = (),
+    progress: Callable[..., Any] | None = None,
 ) -> Run:
     """Fine-tune a model on rows, or go on with it.
 
@@ -74,6 +75,7 @@ def tune(
         device: Torch device.
         tell: Evidence of a row (:mod:`gaea.finetune.evidence`).
         callbacks: Of transformers' Trainer, besides our own.
+        progress: A tqdm-like wrapper.
 
     Raises:
         ModelError: The model cannot be loaded or trained, or a checkpoint cannot be written.
@@ -105,6 +107,7 @@ def tune(
         title=f"{settings.method} of {Path(settings.model).name}",
         device=device,
         callbacks=callbacks,
+        progress=progress,
     )
     if leads():
         _finish(out, student, data, settings, run.metrics)
@@ -121,6 +124,7 @@ def fit(
     title: str = "",
     device: str = "cpu",
     callbacks: Sequence[Any] = (),
+    progress: Callable[..., Any] | None = None,
 ) -> Run:
     """Train on encoded rows, wherever they come from, or go on from the last checkpoint.
 
@@ -133,6 +137,7 @@ def fit(
         title: Of the loss curve.
         device: Torch device.
         callbacks: Of transformers' Trainer, besides our own.
+        progress: A tqdm-like wrapper.
 
     Raises:
         ModelError: The model cannot be trained, or a checkpoint cannot be written.
@@ -140,7 +145,7 @@ def fit(
     """
     from transformers import PrinterCallback
 
-    from gaea.finetune.trainer import Curve, LoraTrainer, arguments, boards, clear_broken, latest
+    from gaea.finetune.trainer import Bar, Curve, LoraTrainer, arguments, boards, clear_broken, latest
 
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = out / CHECKPOINTS_FOLDER
@@ -151,7 +156,7 @@ def fit(
         train_dataset=data,
         eval_dataset=validation,
         data_collator=Collator(_padding(student.processor.tokenizer)),
-        callbacks=[Curve(out, title), *boards(out / BOARD), *callbacks],
+        callbacks=[Curve(out, title), *boards(out / BOARD), *([Bar(progress)] if progress else []), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # nothing is printed here; the log says it all
     if trainer.is_world_process_zero():

@@ -29,6 +29,8 @@ def declare(commands: Any) -> None:
 
 def run(options: argparse.Namespace, write: Write) -> int:
     """Fine-tune as the options say, and write what was measured as JSON; returns the exit status."""
+    from tqdm import tqdm
+
     from gaea.finetune import evidence, recipe
     from gaea.finetune.lora import LoraRecipe
     from gaea.finetune.rowfiles import read_examples
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace, write: Write) -> int:
         validation=list(read_examples(options.validation)) if options.validation else (),
         device=options.device,
         tell=tell,
+        progress=tqdm,
     )
     if leads():
         write(json.dumps({"adapter": str(done.adapter), **done.metrics}, indent=2))

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,31 @@ class Curve(TrainerCallback):
             curve.write(state.log_history, self._folder, title=self._title)
 
     on_train_end = on_save
+
+
+class Bar(TrainerCallback):
+    """Shows how far a run is; a run that goes on begins where the last one ended.
+
+    Args:
+        progress: A tqdm-like wrapper.
+    """
+
+    def __init__(self, progress: Callable[..., Any]) -> None:
+        self._progress = progress
+        self._left: Iterator[int] = iter(())
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open it."""
+        del args, control, kwargs
+        if state.is_world_process_zero:
+            steps = range(state.global_step, state.max_steps)
+            self._left = iter(self._progress(steps, initial=state.global_step, total=state.max_steps))
+            next(self._left, None)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One step further; after the last one, closed."""
+        del args, state, control, kwargs
+        next(self._left, None)
 
 
 def _gathered(value: torch.Tensor) -> torch.Tensor:

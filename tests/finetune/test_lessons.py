@@ -130,10 +130,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(talking, processor, tmp_pat
 
     start = student(processor).model.state_dict()
     whole, cut, again = (student(processor) for _ in range(3))
+    shown = []
+
+    def bar(steps, *, initial, total):
+        shown.append((initial, total))
+        for step in steps:
+            shown.append(step)
+            yield step
+
     run = sft.fit(whole, made(talking, processor), RECIPE, tmp_path / "whole")
     with pytest.raises(KilledError):
         sft.fit(cut, made(talking, processor), RECIPE, tmp_path / "cut", callbacks=[Kill()])
-    sft.fit(again, made(talking, processor), RECIPE, tmp_path / "cut")
+    sft.fit(again, made(talking, processor), RECIPE, tmp_path / "cut", progress=bar)
+    assert shown == [(3, 6), 3, 4, 5]
     assert run.metrics["steps"] == 6
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(again.model.state_dict()[name], value, rtol=0, atol=0)
