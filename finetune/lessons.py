@@ -1,9 +1,9 @@
 """What nano's language model learns from: pointing at places and talking about them, made up anew for every row.
 
-*Pointing*: picture and neighbours in, S2 symbols out; some rows are told no neighbours, and some only far ones, as at a
-place that nobody photographed. *Talking*: picture and briefing in, several questions and answers out. A row follows
-from its number alone, so that none is kept, and a restarted run goes on with those that were next. They are trained on
-like rows from files (:func:`gaea.finetune.sft.fit`).
+Two kinds take turns. *Pointing*: picture and neighbours in, S2 symbols out; some rows are told no neighbours, and some
+only far ones, as at a place that nobody photographed. *Talking*: picture and briefing in, several questions and answers
+out. A row follows from its number alone, so that none is kept, and a restarted run goes on with those that were next.
+They are trained on like rows from files (:func:`gaea.finetune.sft.fit`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class LessonsConfig:
     """How rows are made up.
 
     Attributes:
-        point_share: Rows that point; the others talk.
         turns: Questions in a conversation.
         neighbours: Neighbours told when pointing.
         blind_share: Share of pointing rows without neighbours.
@@ -48,7 +47,6 @@ class LessonsConfig:
         InputError: A share out of range.
     """
 
-    point_share: float = 0.57
     turns: int = 5
     neighbours: int = 6
     blind_share: float = 0.15
@@ -57,9 +55,9 @@ class LessonsConfig:
 
     def __post_init__(self) -> None:
         """Check the shares."""
-        shares = self.point_share, self.blind_share, self.unseen_share
+        shares = self.blind_share, self.unseen_share
         if not all(0 <= share <= 1 for share in shares):
-            raise InputError(f"lessons: point_share, blind_share and unseen_share are {shares}, expected 0 to 1")
+            raise InputError(f"lessons: blind_share and unseen_share are {shares}, expected 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +161,10 @@ class Lessons:
         images_NHWC: uint8; those that are talked about come first.
         point: Draws rows that point.
         talk: Draws rows that talk.
-        point_share: How many of the rows point.
         processor: Of the model.
         count: How many rows there are.
+        together: Rows of one kind that follow each other before as many of the other kind: what a device takes at once.
+            Those that point are short, and beside ones that talk most of them would be padding.
         max_tokens: Longer ones are cut.
         seed: Of everything drawn.
     """
@@ -173,9 +172,9 @@ class Lessons:
     images_NHWC: npt.NDArray[np.uint8]
     point: Pointing
     talk: Talking
-    point_share: float
     processor: Any
     count: int
+    together: int = 1
     max_tokens: int = 1024
     seed: int = 0
 
@@ -191,11 +190,10 @@ class Lessons:
     def drawn(self, row: int) -> Lesson:
         """The row as a conversation."""
         rng = np.random.default_rng((self.seed, row))
-        return self.point(rng) if rng.random() < self.point_share else self.talk(rng)
+        return self.talk(rng) if row // self.together % 2 else self.point(rng)
 
-    def lengths(self) -> list[int]:
-        """Nothing is known of a row before it is drawn: all alike."""
-        return [0] * self.count
+    def lengths(self) -> None:
+        """Rows keep their order, in which the kinds take turns."""
 
 
 def answered(asked: Sequence[prompts.Message], answer: str) -> list[prompts.Message]:

@@ -320,9 +320,9 @@ class NanoRun:
             self.pool.images_NHWC,
             self._pointing(),
             self._talking,
-            self.config.lessons.point_share,
             student.processor,
             count=told.steps * told.batch_size,
+            together=told.device_batch,
             max_tokens=told.max_tokens,
             seed=told.seed,
         )

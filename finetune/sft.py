@@ -31,8 +31,8 @@ class Rows(Protocol):
     def __getitem__(self, row: int, /) -> Encoded:
         """The row as tensors, a batch of one."""
 
-    def lengths(self) -> list[int]:
-        """How long each row is, in any unit."""
+    def lengths(self) -> list[int] | None:
+        """How long each row is, in any unit; None where rows are to be taken in their own order."""
 
 
 @dataclasses.dataclass(frozen=True)

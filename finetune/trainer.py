@@ -23,7 +23,7 @@ from gaea.errors import InputError, ModelError, first_line
 from gaea.finetune import curve
 from gaea.finetune.collate import Encoded, mismatch
 from gaea.finetune.lora import LoraRecipe, groups
-from gaea.finetune.rowloss import row_mean
+from gaea.finetune.rowloss import asked_positions, row_mean
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,10 @@ class LoraTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        lengths = dataset.lengths() if self._recipe.group_by_length else [0] * len(dataset)
+        lengths = dataset.lengths()
+        if lengths is None:
+            return torch.utils.data.SequentialSampler(dataset)
+        lengths = lengths if self._recipe.group_by_length else [0] * len(dataset)
         return LikeLengths(lengths, self._recipe.batch_size, seed=self._recipe.seed)
 
     def _row_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -164,6 +167,8 @@ class LoraTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Encoded, *args: Any, **options: Any) -> Any:
         """As the Trainer's, with a mismatch of image tokens told in one line."""
+        if self._recipe.even:
+            inputs = {**inputs, "logits_to_keep": asked_positions(inputs["labels"])}
         try:
             return super().compute_loss(model, inputs, *args, **options)
         except (ValueError, RuntimeError) as error:

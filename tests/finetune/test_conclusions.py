@@ -14,7 +14,7 @@ from gaea.finetune.customs import describe
 from gaea.finetune.dataset import Example, Turn
 from gaea.finetune.geography import Geographer
 from gaea.finetune.questions import Item, example_of_item
-from gaea.finetune.rowloss import row_mean
+from gaea.finetune.rowloss import asked_positions, row_mean
 from gaea.finetune.trainer import LoraTrainer
 from gaea.finetune.wording import LETTERS, Deck
 from gaea.speech import Conclusion
@@ -68,20 +68,31 @@ def test_rows_count_alike_however_long_their_answers() -> None:
     each = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none")
     each = each.view(2, 8)
     wanted = (each[0, :7].mean() + each[1, 7]) / 2
-    torch.testing.assert_close(row_mean(logits, labels), wanted)
+    torch.testing.assert_close(row_mean(logits[:, asked_positions(labels)], labels), wanted)
 
 
 def test_an_accumulated_batch_is_one_mean() -> None:
     torch.manual_seed(1)
     logits, labels = torch.randn(4, 6, 5), torch.randint(0, 5, (4, 6))
-    labels[0, 3:] = IGNORED
+    labels[0, 3:], labels[:2, 4:], labels[3, :2] = IGNORED, IGNORED, IGNORED
     trainer = SimpleNamespace(current_gradient_accumulation_steps=2)
     parts = [
-        LoraTrainer._row_loss(trainer, {"logits": logits[half]}, labels[half], torch.tensor(7))  # type: ignore[arg-type]
+        LoraTrainer._row_loss(trainer, kept(logits[half], labels[half]), labels[half], torch.tensor(7))  # type: ignore[arg-type]
         for half in (slice(0, 2), slice(2, 4))
     ]
-    torch.testing.assert_close(sum(parts), row_mean(logits, labels))
+    whole = row_mean(kept(logits, labels)["logits"], labels)
+    torch.testing.assert_close(sum(parts), whole)
     torch.testing.assert_close(
-        LoraTrainer._row_loss(trainer, {"logits": logits}, labels),  # type: ignore[arg-type] # evaluation: no share
-        row_mean(logits, labels),
+        LoraTrainer._row_loss(trainer, kept(logits, labels), labels),  # type: ignore[arg-type] # evaluation: no share
+        whole,
     )
+
+
+def kept(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a model gives that is asked for the positions of a batch alone."""
+    return {"logits": logits[:, asked_positions(labels)]}
+
+
+def test_scores_are_asked_for_where_something_is_learned() -> None:
+    labels = torch.tensor([[IGNORED, IGNORED, IGNORED, 4, 5], [IGNORED, 7, IGNORED, IGNORED, IGNORED]])
+    assert asked_positions(labels).tolist() == [0, 2, 3]
