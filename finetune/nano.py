@@ -40,6 +40,24 @@ from gaea.rag.store import MemoryStore
 
 logger = logging.getLogger(__name__)
 NEAREST = 200
+LANGUAGE = LoraRecipe(
+    model="nano",
+    method="full",
+    geotokens=False,
+    system=False,
+    even=True,
+    learning_rate=2e-3,
+    projector_rate=2e-3,
+    weight_decay=0.05,
+    warmup_share=0.01,
+    steps=6000,
+    batch_size=28,
+    device_batch=14,
+    group_by_length=False,
+    gradient_checkpointing=False,
+    workers=1,
+)
+"""How the language model is trained where a recipe does not say; a recipe that does says all of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +81,19 @@ class NanoRecipe:
     shape: llava.LlavaShape = dataclasses.field(default_factory=llava.LlavaShape)
     doubt: briefings.DoubtConfig = dataclasses.field(default_factory=briefings.DoubtConfig)
     lessons: LessonsConfig = dataclasses.field(default_factory=LessonsConfig)
-    language: LoraRecipe = dataclasses.field(default_factory=lambda: LoraRecipe(model="nano", method="full"))
+    language: LoraRecipe = LANGUAGE
+
+    def __post_init__(self) -> None:
+        """Check what the stages rely on.
+
+        Raises:
+            InputError: The language stage has no number of steps, or trains an adapter.
+        """
+        if self.language.steps < 1 or self.language.method != "full":
+            raise InputError(
+                f"language: steps is {self.language.steps} and method '{self.language.method}'; rows are made up for a "
+                "number of steps, and the model begins with nothing: expected at least 1 and 'full'"
+            )
 
 
 class NanoRun:

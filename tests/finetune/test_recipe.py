@@ -89,3 +89,10 @@ def test_the_command_says_one_line_and_exits_2(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err == "gaea: mine.yaml: unknown key 'polo'; did you mean 'pool'?\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("changed", "told"), [({"steps": 0}, "steps is 0"), ({"method": "lora"}, "method 'lora'")])
+def test_a_language_stage_without_steps_or_of_an_adapter_is_refused(changed, told):
+    language = dataclasses.replace(NanoRecipe().language, **changed)
+    with pytest.raises(InputError, match=told):
+        NanoRecipe(language=language)
