@@ -55,6 +55,8 @@ LANGUAGE = LoraRecipe(
     device_batch=14,
     group_by_length=False,
     gradient_checkpointing=False,
+    checkpoint_every=250,
+    log_every=50,
     workers=1,
 )
 """How the language model is trained where a recipe does not say; a recipe that does says all of it."""
