@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("gaea.eval.report_command", "two runs of a benchmark, and which of their differences are real"),
     "export": ("gaea.eval.export_command", "a benchmark as a task folder for another harness (lmms-eval)"),
     "told": ("gaea.eval.told", "can the model that talks read a true briefing, and conclude from it"),
+    "pointed": ("gaea.eval.pointed", "can the model that points read where its neighbours lie"),
     "finetuned": ("gaea.eval.finetuned", "a base and its adapters on the same held-out questions, type by type"),
     "judge": ("gaea.eval.judge_command", "mark the answers in words of a run, and check the judge"),
 }

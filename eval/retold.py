@@ -20,7 +20,9 @@ from gaea.errors import InputError
 from gaea.locate.neighbours import Neighbours, Role
 from gaea.photo import Photo
 
-TOLD_SIMILAR, TOLD_OTHERS = 8, 4  # lines of the block of S2 symbols; the first number is the prompt's own
+TOLD_OTHERS = 4  # lines of the block of S2 symbols, after the prompt's own number of similar ones
+CONTROL = f"{prompts.NEIGHBOURS + TOLD_OTHERS} similar"
+"""The variant that tells as many lines as those with dissimilar ones."""
 NAMED_OTHERS = 3  # places of the briefing's "unlike" line, as many as its "similar" line has
 
 
@@ -32,19 +34,19 @@ class Variant:
         name: In tables.
         similar: Whether the similar ones are recalled at all.
         others: Which of the dissimilar the engine is told as well.
-        lines: Similar ones in the engine's block; 8 is the prompt's own number.
+        lines: Similar ones in the engine's block; the prompt's own number, if nothing else is said.
     """
 
     name: str
     similar: bool = True
     others: Role | None = None
-    lines: int = TOLD_SIMILAR
+    lines: int = prompts.NEIGHBOURS
 
 
 VARIANTS = (
     Variant("k = 0", similar=False),
     Variant("similar"),
-    Variant("12 similar", lines=TOLD_SIMILAR + TOLD_OTHERS),  # as many lines as with the dissimilar: their control
+    Variant(CONTROL, lines=prompts.NEIGHBOURS + TOLD_OTHERS),
     Variant("similar + dissimilar", others="dissimilar"),
     Variant("similar + hard dissimilar", others="hard dissimilar"),
 )
@@ -75,7 +77,7 @@ class Seen:
     sight: Sight | None = None
 
 
-def symbols_told(told: Neighbours, lines: int = TOLD_SIMILAR) -> str:
+def symbols_told(told: Neighbours, lines: int = prompts.NEIGHBOURS) -> str:
     """The block of S2 symbols with the dissimilar after the similar, each led by its similarity in per cent.
 
     A similarity is what tells the roles apart: near 100 for the similar, negative for the farthest. Hard ones have a

@@ -26,7 +26,7 @@ from gaea.rag.neighbours import Exclusion, RetrievalConfig, find
 from gaea.rag.store import Store
 
 Place = tuple[float, float]
-BASELINES = ("similar", "12 similar")  # the assistant as it ships, and the control for a longer block
+BASELINES = ("similar", retold.CONTROL)  # the assistant as it ships, and the control for a longer block
 QUESTION = "Which country is this?"
 KS = (1, 5, 10, 15, 64)
 RETRIEVAL = RetrievalConfig(k_similar=64, k_dissimilar=16, k_hard=4)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gaea import prompts
+from gaea.eval import retold
+
 COLUMNS = (
     ("median_km", "median km"),
     ("within_25_km", "≤ 25 km"),
@@ -18,12 +21,13 @@ SHARED = ("nearest neighbour", "neighbours")  # columns that read the similar ne
 MATTERS = 25  # points of GeoScore, 0.5 % of its range
 FEWEST_PLACES = 20  # below that, a bootstrap over places says little
 TITLES = {"neighbours": "neighbours' belief alone", "tokens": "S2 tokens alone", "full answer": "full answer"}
-PREAMBLE = """\
+PREAMBLE = f"""\
 What the variants can and cannot change:
 
 - *k = 0*: memory recalls nothing; the engine is asked for S2 tokens without a block of neighbours.
-- *similar*: the assistant as it ships. 64 neighbours make the belief, 8 are told to the engine as S2 symbols.
-- *12 similar*: four more similar lines in that block: the control for what longer blocks do by themselves.
+- *similar*: the assistant as it ships. 64 neighbours make the belief, {prompts.NEIGHBOURS} are told to the engine as
+  S2 symbols.
+- *{retold.CONTROL}*: four more similar lines in that block: the control for what longer blocks do by themselves.
 - *+ dissimilar*, *+ hard dissimilar*: four more lines in the engine's block of S2 symbols, each led by its own
   similarity, and an "unlike" line in the briefing for its words. The neighbours' belief reads similar ones only, so the
   columns "nearest neighbour" and "neighbours' belief alone" are the same by construction and are printed once.
@@ -206,7 +210,7 @@ def _compared(world: dict[str, Any]) -> Iterator[tuple[str, str, str, list[Any]]
         yield "retrieval helps (all three papers)", full, "k = 0", [-value, [-high, -low]]
     for base, differences in world["against"].items():
         for variant, columns in differences.items():
-            control = variant == "12 similar"
+            control = variant == retold.CONTROL
             claim = "a longer block helps (control)" if control else f"{variant} helps (Img2Loc, G3)"
             for column in ("full answer", "tokens"):
                 if variant != "k = 0" and column in columns:

@@ -28,17 +28,31 @@ from gaea.finetune.splits import Part, part_of
 RADIUS_KM = (120.0, 400.0)
 
 
-def briefings(count: int, rng: np.random.Generator) -> list[tuple[str, Briefing]]:
-    """True briefings about places on the land of validation blocks, and what the places are called."""
-    found: list[tuple[str, Briefing]] = []
+def land(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Places on the land of validation blocks, drawn evenly."""
+    found: list[tuple[float, float]] = []
     while len(found) < count:
         lat = np.degrees(np.arcsin(rng.uniform(-0.87, 0.87, 4096)))
         lon = rng.uniform(-180, 180, 4096)
         mine = (part_of(lat, lon) == Part.VALIDATION) & (places.country_codes(lat, lon, shore=False) != "")
-        for a, b in zip(lat[mine][: count - len(found)], lon[mine], strict=False):
-            told = Briefing(facts=place_facts(places.describe(a, b)), sure=FAIRLY_SURE, radius_km=RADIUS_KM)
-            found.append((f"{a:.3f} {b:.3f}", told))
-    return found
+        found += zip(lat[mine].tolist(), lon[mine].tolist(), strict=True)
+    return found[:count]
+
+
+def blank() -> Image.Image:
+    """A picture that says nothing."""
+    return Image.new("RGB", (96, 96), (100, 100, 97))
+
+
+def briefings(count: int, rng: np.random.Generator) -> list[tuple[str, Briefing]]:
+    """True briefings about places on the land of validation blocks, and what the places are called."""
+    return [
+        (
+            f"{lat:.3f} {lon:.3f}",
+            Briefing(facts=place_facts(places.describe(lat, lon)), sure=FAIRLY_SURE, radius_km=RADIUS_KM),
+        )
+        for lat, lon in land(count, rng)
+    ]
 
 
 def question(told: Briefing, others: list[Briefing], rng: np.random.Generator) -> Item:
@@ -57,7 +71,7 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
     """Ask ``count`` questions; accuracy by form with intervals over places, and every reply that was wrong."""
     rng = np.random.default_rng(seed)
     known = briefings(count, rng)
-    sight = engine.see(Image.new("RGB", (96, 96), (100, 100, 97)))
+    sight = engine.see(blank())
     marks, where, wrong = defaultdict[str, list[float]](list), defaultdict[str, list[str]](list), []
     for place, told in progress(known):
         item = question(told, [briefing for _, briefing in known], rng)

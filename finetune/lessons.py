@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,6 @@ class LessonsConfig:
 
     Attributes:
         turns: Questions in a conversation.
-        neighbours: Neighbours told when pointing.
         blind_share: Share of pointing rows without neighbours.
         unseen_share: Share whose neighbours are taken only from beyond ``unseen_km``, as at an unseen place.
         unseen_km: That distance.
@@ -48,7 +48,6 @@ class LessonsConfig:
     """
 
     turns: int = 5
-    neighbours: int = 6
     blind_share: float = 0.15
     unseen_share: float = 0.5
     unseen_km: float = 180.0
@@ -106,7 +105,7 @@ class Pointing:
             far = great_circle_km(lat, lon, self.lat[picture], self.lon[picture]) > self.config.unseen_km
             near, alike, lat, lon = near[far], alike[far], lat[far], lon[far]
         rows = zip(near.tolist(), lat.tolist(), lon.tolist(), alike.tolist(), strict=True)
-        return [Neighbour(*row, "similar") for row in list(rows)[: self.config.neighbours]]
+        return [Neighbour(*row, "similar") for row in islice(rows, prompts.NEIGHBOURS)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -27,6 +27,8 @@ LOCATE_IN_WORDS = (
 )
 FENCE_OPEN, FENCE_CLOSE = "<data>", "</data>"
 VALUE_LIMIT = 120
+NEIGHBOURS = 6
+"""Neighbours told as S2 symbols; nano learns from as many as it is asked with."""
 
 Message = dict[str, Any]
 
@@ -91,7 +93,7 @@ def locate_in_words() -> list[Message]:
     return [_user(LOCATE_IN_WORDS, image=True)]
 
 
-def neighbour_tokens(similar: Sequence[Neighbour], count: int = 8, symbols: int = 6) -> str:
+def neighbour_tokens(similar: Sequence[Neighbour], count: int = NEIGHBOURS, symbols: int = 6) -> str:
     """Where look-alikes lie, as S2 symbols: a fenced block for models that have them.
 
     Args:

@@ -254,17 +254,17 @@ class TestRetold:
         lines = {name: texts[0].count("<|s2:f") for name, texts in told.items()}
         assert lines == {
             "k = 0": 0,
-            "similar": 8,
-            "12 similar": 12,
-            "similar + dissimilar": 12,
-            "similar + hard dissimilar": 12,
+            "similar": 6,
+            "10 similar": 10,
+            "similar + dissimilar": 10,
+            "similar + hard dissimilar": 10,
         }
         symbols = geotokens.to_text(geotokens.encode([70.0], [-40.0])[0][:6])
         assert f"-30 {symbols}" in told["similar + dissimilar"][0]
         assert symbols not in told["similar + hard dissimilar"][0]
         assert "unlike: far 0; far 1; far 2\n</data>" in told["similar + dissimilar"][1]
         assert "unlike: hard 0; hard 1; hard 2\n</data>" in told["similar + hard dissimilar"][1]
-        assert all("unlike" not in told[name][1] for name in ("k = 0", "similar", "12 similar"))
+        assert all("unlike" not in told[name][1] for name in ("k = 0", "similar", "10 similar"))
 
     def test_a_prompt_that_changed_is_not_ablated_in_silence(self):
         messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "no block"}]}]
@@ -294,9 +294,9 @@ class TestExam:
         assert json.loads(json.dumps(report, allow_nan=False)) == json.loads(json.dumps(report))
 
     def test_differences_are_against_the_shipped_and_the_control(self, report):
-        assert set(report["against"]) == {"similar", "12 similar"}
+        assert set(report["against"]) == {"similar", "10 similar"}
         assert "k = 0" in report["against"]["similar"]
-        assert set(report["against"]["12 similar"]) == {"similar + dissimilar", "similar + hard dissimilar"}
+        assert set(report["against"]["10 similar"]) == {"similar + dissimilar", "similar + hard dissimilar"}
 
     def test_the_page_has_the_contract_on_top_and_claims_no_more_than_it_can(self, report):
         whole = {

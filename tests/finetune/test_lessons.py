@@ -29,12 +29,12 @@ def talking():
 
 
 def pointing(**changes):
-    """Four pictures, and a gallery with three rows near each and three far away."""
+    """Four pictures, and a gallery with five rows near each and three far away."""
     lat, lon = PLACES
-    known_lat = np.concatenate([lat + step for step in (0.1, 0.2, 0.3)] + [-lat, -lat + 1, -lat + 2])
-    known_lon = np.concatenate([lon] * 3 + [-lon] * 3)
-    nearest = np.array([[i + 4 * k for k in range(6)] for i in range(4)])
-    similarity = np.tile(np.linspace(0.9, 0.4, 6), (4, 1))
+    known_lat = np.concatenate([lat + step for step in (0.1, 0.15, 0.2, 0.25, 0.3)] + [-lat, -lat + 1, -lat + 2])
+    known_lon = np.concatenate([lon] * 5 + [-lon] * 3)
+    nearest = np.array([[i + 4 * k for k in range(8)] for i in range(4)])
+    similarity = np.tile(np.linspace(0.9, 0.4, 8), (4, 1))
     return Pointing(lat, lon, nearest, similarity, known_lat, known_lon, LessonsConfig(**changes))
 
 
@@ -78,8 +78,8 @@ def test_a_row_that_points_says_where_its_picture_was_taken():
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"blind_share": 1.0}, 0), ({"blind_share": 0.0, "unseen_share": 0.0}, 6),
-     ({"blind_share": 0.0, "unseen_share": 0.0, "neighbours": 2}, 2), ({"blind_share": 0.0, "unseen_share": 1.0}, 3)],
+    [({"blind_share": 1.0}, 0), ({"blind_share": 0.0, "unseen_share": 0.0}, prompts.NEIGHBOURS),
+     ({"blind_share": 0.0, "unseen_share": 1.0}, 3)],
 )  # fmt: skip
 def test_neighbours_are_told_left_out_or_far(changes, told):
     draw = pointing(**changes)

@@ -81,7 +81,7 @@ def test_asking_for_symbols():
     assert locate() == [{"role": "user", "content": [{"type": "image"}, text(LOCATE)]}]
     assert LOCATE == "Where was this picture taken? Answer with S2 tokens."
     assert neighbour_tokens([]) == ""
-    assert neighbour_tokens([paris] * 20).count("\n") == 9  # eight rows between the fences
+    assert neighbour_tokens([paris] * 20).count("\n") == 7  # six rows between the fences
 
 
 def test_the_system_message_leads():
