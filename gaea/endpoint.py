@@ -30,6 +30,8 @@ from gaea.prompts import Message, with_system
 from gaea.sphere import FloatArray
 from gaea.streaming import Growing, Listener, in_thread
 
+NANO = "gaea-nano"
+"""The shipped model's name where it is served."""
 REMEMBERED = 4096
 """Prefixes whose answers are kept; a few hundred are what a search leaves."""
 
@@ -108,6 +110,8 @@ class EndpointEngine:
         self._system = not _is_nano(served[self._model]) if system is None else system
         self._symbol_ids = self._ids_of_symbols()
         self.has_geotokens = bool(self._symbol_ids)
+        # Of a picture from outside its world nano would speak in symbols; an adapter may have been taught to.
+        self._speaking = {"logit_bias": dict.fromkeys(map(str, self._symbol_ids), -100)} if self._model == NANO else {}
 
     def see(self, image: Image.Image) -> Sight:
         """Pack the picture once as a PNG data URL, with a name under which vLLM keeps it; nobody else can guess it."""
@@ -125,6 +129,7 @@ class EndpointEngine:
         stopped: Callable[[], bool] | None = None,
     ) -> Iterator[str]:
         """See :meth:`gaea.engine.Engine.stream`; a reply that is stopped is cancelled at the server, too."""
+        options = {"max_tokens": max_new_tokens, **self._speaking}
 
         def make(listener: Listener) -> None:
             whole, text, finished, ended = "", Growing(), False, False
@@ -135,7 +140,7 @@ class EndpointEngine:
                 listener.put(text.grown(whole, done=True))
                 listener.end()
 
-            with contextlib.closing(self._events(messages, sight, listener, max_tokens=max_new_tokens)) as events:
+            with contextlib.closing(self._events(messages, sight, listener, **options)) as events:
                 for event in events:
                     if event is END:
                         end()
@@ -173,7 +178,8 @@ class EndpointEngine:
             ModelError: The server cannot be reached, refuses, or sends no text.
         """
         try:
-            reply = self._reply(messages, sight, max_tokens=max_new_tokens)["choices"][0]["message"]["content"]
+            asked = self._reply(messages, sight, max_tokens=max_new_tokens, **self._speaking)
+            reply = asked["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
             reply = None
         if not isinstance(reply, str):
@@ -350,7 +356,7 @@ def _symbol(position: int, value: int) -> str:
 
 def _is_nano(entry: dict[str, Any]) -> bool:
     """Whether a served model is nano, or a LoRA module on top of it."""
-    return "gaea-nano" in (entry.get("id"), entry.get("parent"))
+    return NANO in (entry.get("id"), entry.get("parent"))
 
 
 def _with_picture(message: Message, picture: dict[str, Any]) -> Message:

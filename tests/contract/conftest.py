@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gaea import geotokens
 from gaea.app import vllm
 from gaea.app.assemble import NANO
 from gaea.engine import SPOKEN_FILE, TransformersEngine
@@ -75,6 +76,8 @@ class ModelServer(HTTPServer):
         )
         inputs = processor(text=text, images=pictures, return_tensors="pt", add_special_tokens=False)
         options = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+        if biased := body.get("logit_bias"):
+            options["suppress_tokens"] = [int(token) for token, bias in biased.items() if bias <= -100]
         out = model.generate(**inputs, max_new_tokens=body["max_tokens"], **options)
         out.prompt = inputs["input_ids"].shape[1]
         return out
@@ -124,7 +127,11 @@ def talking_nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def in_process(talking_nano: Path) -> TransformersEngine:
-    return TransformersEngine(talking_nano, system=False, name="gaea-nano")
+    """It speaks without S2 symbols, as an endpoint asks a server to."""
+    engine = TransformersEngine(talking_nano, system=False, name="gaea-nano")
+    symbols = engine._processor.tokenizer.convert_tokens_to_ids(list(geotokens.all_symbols()))
+    engine._model.generation_config.suppress_tokens = symbols
+    return engine
 
 
 @pytest.fixture(scope="session")
