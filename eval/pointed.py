@@ -19,6 +19,7 @@ import numpy as np
 from gaea import geotokens, prompts
 from gaea.decoding import BeamConfig, greedy
 from gaea.engine import Engine
+from gaea.errors import InputError
 from gaea.eval.grouped import Draws
 from gaea.eval.told import blank, land
 from gaea.locate.neighbours import Neighbour
@@ -48,6 +49,9 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
         For each evidence: ``surprise_bits``, how little the model expected the place's own cell of level 6 (14.6 bits
         where it knows nothing); ``near_truth``, the share of likeliest cells within 200 km of it; ``near_told``, within
         200 km of the place that the rows lie around, where there are any.
+
+    Raises:
+        InputError: So few places that none lies far from another.
     """
     rng = np.random.default_rng(seed)
     places = np.array(land(count, rng))
@@ -55,6 +59,8 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
     marks: dict[str, list[list[float]]] = {"near": [], "none": [], "elsewhere": []}
     for lat, lon in progress(places):
         far = places[great_circle_km(lat, lon, *places.T) >= ELSEWHERE_KM]
+        if not len(far):
+            raise InputError(f"none of {count} places lies {ELSEWHERE_KM:,.0f} km from the others: ask about more")
         own = geotokens.encode(lat, lon)[None, :SYMBOLS]
         for evidence, told in (("near", (lat, lon)), ("none", None), ("elsewhere", far[rng.integers(len(far))])):
             rows = around(*told, rng) if told is not None else []

@@ -30,8 +30,9 @@ from gaea.prompts import Message, with_system
 from gaea.sphere import FloatArray
 from gaea.streaming import Growing, Listener, in_thread
 
-NANO = "gaea-nano"
+NANO_NAME = "gaea-nano"
 """The shipped model's name where it is served."""
+
 REMEMBERED = 4096
 """Prefixes whose answers are kept; a few hundred are what a search leaves."""
 
@@ -111,7 +112,8 @@ class EndpointEngine:
         self._symbol_ids = self._ids_of_symbols()
         self.has_geotokens = bool(self._symbol_ids)
         # Of a picture from outside its world nano would speak in symbols; an adapter may have been taught to.
-        self._speaking = {"logit_bias": dict.fromkeys(map(str, self._symbol_ids), -100)} if self._model == NANO else {}
+        silenced = self._symbol_ids if self._model == NANO_NAME else []
+        self._speaking = {"logit_bias": dict.fromkeys(map(str, silenced), -100)} if silenced else {}
 
     def see(self, image: Image.Image) -> Sight:
         """Pack the picture once as a PNG data URL, with a name under which vLLM keeps it; nobody else can guess it."""
@@ -356,7 +358,7 @@ def _symbol(position: int, value: int) -> str:
 
 def _is_nano(entry: dict[str, Any]) -> bool:
     """Whether a served model is nano, or a LoRA module on top of it."""
-    return NANO in (entry.get("id"), entry.get("parent"))
+    return NANO_NAME in (entry.get("id"), entry.get("parent"))
 
 
 def _with_picture(message: Message, picture: dict[str, Any]) -> Message:

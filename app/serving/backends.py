@@ -16,10 +16,9 @@ from gaea.app.assemble import NANO, assemble, cache_folder
 from gaea.app.serving.supervisor import State, Supervisor
 from gaea.assistant import Assistant
 from gaea.connection import Connection, NoReplyError
-from gaea.endpoint import EndpointEngine
+from gaea.endpoint import NANO_NAME, EndpointEngine
 from gaea.errors import InputError, ModelError
 
-NANO_NAME = "gaea-nano"
 PROBE_EVERY_S, PROBE_TIMEOUT_S = 3.0, 10.0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gaea import geotokens, prompts
+from gaea.errors import InputError
 from gaea.eval import pointed
 from gaea.sphere import great_circle_km
 
@@ -55,3 +56,8 @@ def test_who_reads_follows_what_is_told_and_who_does_not_is_found_out() -> None:
     assert deaf["near"]["surprise_bits"] == deaf["none"]["surprise_bits"]
     assert deaf["none"]["surprise_bits"][0] == pytest.approx(np.log2(6 * 16**3), abs=1e-3)
     assert "near_told" not in deaf["none"]
+
+
+def test_a_single_place_has_no_other_to_be_told() -> None:
+    with pytest.raises(InputError, match="none of 1 places"):
+        pointed.examine(Pointer(True), 1)  # type: ignore[arg-type]

@@ -105,7 +105,7 @@ def everything(answer):
 
 def without(answer, question):
     """The answer without the question, which is the asker's own, and without seconds, whose digits may be any."""
-    told = dataclasses.replace(answer, timings={})
+    told = dataclasses.replace(answer, timings=dict.fromkeys(answer.timings, 0.0))
     return dataclasses.replace(told, question="?") if question else told
 
 

@@ -175,6 +175,19 @@ def test_the_system_message_goes_to_models_that_know_it(options, roles, server, 
     assert [m["role"] for m in server.requests[0][2]["messages"]] == roles
 
 
+@pytest.mark.parametrize(("model", "silenced"), [("big", []), ("gaea-nano", IDS), ("mine", [])])
+def test_only_nano_itself_talks_without_symbols_and_it_points_with_them(model, silenced, server, connect):
+    engine = connect(model=model)
+    sight = engine.see(PICTURE)
+    engine.complete(TALK, sight)
+    list(engine.stream(TALK, sight))
+    engine.scorer(TALK, sight)(np.zeros((1, 0), int))
+    spoken, streamed, pointed = (body for path, _, body in server.requests if path.endswith("completions"))
+    for body in (spoken, streamed):
+        assert body.get("logit_bias", {}) == {str(token): -100 for token in silenced}
+    assert "logit_bias" not in pointed
+
+
 def test_a_model_is_chosen_by_name(connect):
     assert connect(model="small").name.startswith("small at ")
     assert "does not serve 'huge'; it serves big, small" in one_line(lambda: connect(model="huge"))
