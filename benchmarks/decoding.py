@@ -1,24 +1,26 @@
 """Beam search and sampling with GeoToken's published network, beside a loop that decodes as its reference code does.
 
-    OMP_NUM_THREADS=2 python benchmarks/decoding.py [--photos 1 16 64] [--searches beam samples] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/decoding.py [--photos 1 16 64] [--searches beam samples] [--json FILE]
 
 By default 1 and 16 photos, which takes some four minutes on two cores that do nothing else; 64 photos take the
 reference ten minutes more. `--rounds` and `--seconds` bound what each row takes, `--no-share` leaves out the last
 table.
 
 Both decode on the same random weights (10 + 10 layers, width 512, 214 positions of the encoder) in one run, and have to
-find the same sequences. The reference loop runs beams as a batch, has no cache (the whole prefix goes through the
-decoder again at each step), and repeats the encoder's memory per beam and projects it anew at each step. Our side is
-what the package runs: `TokenTree` under `gaea.decoding`, several photos in step. What the encoder costs is told apart;
-it is the same for both. "cells/s" counts the cells whose probability is known after a search, 6 or 16 for each prefix.
+find the same sequences. The weights are half-precision numbers, as in the checkpoints that are shipped here, and both
+compute in 32 bits; `--bits 32` takes others, which our side has to read in full. The reference loop runs beams as a
+batch, has no cache (the whole prefix goes through the decoder again at each step), and repeats the encoder's memory per
+beam and projects it anew at each step. Our side is what the package runs: `TokenTree` under `gaea.decoding`, several
+photos in step. What the encoder costs is told apart; it is the same for both. "cells/s" counts the cells whose
+probability is known after a search, 6 or 16 for each prefix.
 
 Rounds take turns, so that other work on the machine hits both alike; a figure is the best of its rounds, the ratio the
 median of the rounds' own. "CPU ratio" is the same in processor time, which a busy machine changes less, though not
 little: a search of one photo streams all weights through the caches at each step, and so waits for memory whenever
 others use it, while the reference computes. With more than one thread it also counts waiting threads. What runs in
-Python is not threaded, so one thread favours us.
+Python is not threaded, so one thread favours us. Our side's kernel is compiled before anything is timed.
 
-The first lines say how long it takes to read as many numbers once as a step of the decoder has weights. A search of one
+The first lines say how long it takes to read as many bytes once as a step of the decoder has weights. A search of one
 photo takes ten steps and projects the encoder's memory before, so this bounds the ratio, whatever the code.
 
 The last table is a whole question to nano: how much of it is not spent in its two models.
@@ -149,10 +151,11 @@ def cells(found: list[Decoded]) -> int:
 
 
 def reading(net: TokensNet, rounds: int) -> tuple[float, float]:
-    """Megabytes of weights that a step of a search takes in, and milliseconds to read as many of anything once."""
-    rows = [getattr(reader, name) for reader in net.readers() for name in reader.__slots__ if name != "norms"]
-    numbers = torch.ones(sum(row.weight.numel() for row in rows))
-    return 4e-6 * len(numbers), 1000 * min(timed(numbers.sum)[0] for _ in range(5 * rounds))
+    """Megabytes of weights that a step of a search takes in, and milliseconds to read as much of anything once."""
+    weights = [p for name, p in net.decoder.named_parameters() if "memory.key_value" not in name]
+    size = sum(weight.numel() for weight in weights) * (net.stream.bits if net.stream else 32) // 8
+    numbers = torch.ones(size // 8, dtype=torch.long)
+    return 1e-6 * size, 1000 * min(timed(numbers.sum)[0] for _ in range(5 * rounds))
 
 
 def compare(plain: TokensNet, net: TokensNet, photos: int, work: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -262,18 +265,21 @@ def main() -> None:
     parser.add_argument("--searches", nargs="+", choices=NAMES, default=list(NAMES), help="which (default: both)")
     parser.add_argument("--rounds", type=int, default=3, help="most rounds of each row (default: 3)")
     parser.add_argument("--seconds", type=float, default=30.0, help="no further round of a row after so many (30)")
+    parser.add_argument("--bits", type=int, choices=(16, 32), default=16, help="of a weight (default: 16)")
     parser.add_argument("--no-share", action="store_true", help="without the whole question to nano")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     torch.manual_seed(0)
     plain = TokensNet(TokensConfig()).eval()
+    if options.bits == 16:
+        plain = plain.half().float()
     net = copy.deepcopy(plain)
     net.pack()
     count = sum(p.numel() for p in plain.parameters()) / 1e6
     load, threads = os.getloadavg()[0], torch.get_num_threads()
     step_mb, read_ms = reading(net, options.rounds)
     told_of = {"parameters_M": count, "positions": plain.config.positions, "threads": threads, "load": load}
-    told_of |= {"step_MB": step_mb, "read_ms": read_ms}
+    told_of |= {"step_MB": step_mb, "read_ms": read_ms, "bits": options.bits}
     print(f"{count:.1f} M parameters, {plain.config.positions} positions, {threads} threads; load before: {load:.1f}")
     print(f"a step takes in {step_mb:.0f} MB of weights; reading as much takes {read_ms:.1f} ms here")
     heads = ("encoder ms", "ours ms", "reference ms", "ratio", "CPU ratio", "cells/s", "reference")

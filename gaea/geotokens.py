@@ -39,6 +39,10 @@ PAD = -1
 VOCAB_SIZES = (N_FACES, *(N_DIGITS,) * (LENGTH - 1))
 """Number of values at each position."""
 
+_SIZES = np.array(VOCAB_SIZES)
+_SHIFTS = np.array([61 - 4 * position for position in range(LENGTH)], np.uint64)  # of each token, within its cell's id
+_LOWEST = np.array([1 << (64 - 4 * count) for count in range(LENGTH + 1)][1:], np.uint64)  # bit of a cell of 1… tokens
+
 FACE_SYMBOLS = tuple(f"<|s2:f{face}|>" for face in range(N_FACES))
 DIGIT_SYMBOLS = tuple(f"<|s2:{digit}|>" for digit in range(N_DIGITS))
 SYMBOLS = FACE_SYMBOLS + DIGIT_SYMBOLS
@@ -92,8 +96,7 @@ def encode_cells(cells: npt.ArrayLike) -> IntArray:
     if np.any((level % 2 == 1) | (level > LEVEL)):
         raise InputError(f"only cells of even levels up to {LEVEL} have tokens, not of levels {np.unique(level)}")
     length = 1 + int(level.max(initial=0)) // 2
-    shifts = np.array([61 - 4 * position for position in range(1, length)], np.uint64)
-    digits = (array[..., None] >> shifts) & np.uint64(N_DIGITS - 1)
+    digits = (array[..., None] >> _SHIFTS[1:length]) & np.uint64(N_DIGITS - 1)
     tokens = np.concatenate([s2.face(array)[..., None], digits.astype(np.int64)], axis=-1)
     return np.where(np.arange(length) <= level[..., None] // 2, tokens, PAD)
 
@@ -113,16 +116,19 @@ def decode(tokens: npt.ArrayLike) -> CellArray:
     array = np.asarray(tokens)
     if array.ndim == 0 or not 1 <= array.shape[-1] <= LENGTH or array.dtype.kind not in "iu":
         raise InputError(f"expected rows of 1 to {LENGTH} integer tokens, not {array.dtype} of shape {array.shape}")
-    array = array.astype(np.int64)
+    array, shifts = array.astype(np.int64), _SHIFTS[: array.shape[-1]]
+    sizes = _SIZES[: array.shape[-1]]
+    if not np.any((array < 0) | (array >= sizes)):  # nothing is padded
+        whole: CellArray = (
+            np.bitwise_or.reduce(array.astype(np.uint64) << shifts, axis=-1) | _LOWEST[array.shape[-1] - 1]
+        )
+        return whole
     given = array != PAD
-    sizes = np.array(VOCAB_SIZES[: array.shape[-1]])
     padded_inside = given[..., 1:] & ~given[..., :-1]
     if np.any(given & ((array < 0) | (array >= sizes))) or np.any(padded_inside) or not np.all(given[..., 0]):
         raise InputError(f"tokens out of range: the first is 0 to {N_FACES - 1}, further ones 0 to {N_DIGITS - 1}")
     digits = np.where(given, array, 0).astype(np.uint64)
-    shifts = np.array([61 - 4 * position for position in range(array.shape[-1])], np.uint64)
-    path = np.bitwise_or.reduce(digits << shifts, axis=-1)
-    cells: CellArray = path | (np.uint64(1) << (60 - 4 * (given.sum(axis=-1) - 1)).astype(np.uint64))
+    cells: CellArray = np.bitwise_or.reduce(digits << shifts, axis=-1) | _LOWEST[given.sum(axis=-1) - 1]
     return cells
 
 

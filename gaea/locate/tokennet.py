@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from gaea import geotokens
 from gaea.locate.tokeninputs import Pictures, TokensConfig
-from gaea.locate.tokenrows import Packed, Reader, settled
+from gaea.locate.tokenpacked import Packed
+from gaea.locate.tokenseen import Seen
+from gaea.locate.tokenstream import Stream
 from gaea.sphere import to_xyz
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
@@ -82,6 +84,10 @@ class Attention(nn.Module):
         heads: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
         return heads
 
+    def blocks(self, x: Tensor) -> Tensor:
+        """(n, any number of heads · width of a head) to (any number of heads, n, width of a head)."""
+        return x.view(len(x), -1, self.query.out_features // self.heads).transpose(0, 1)
+
     def keys_values(self, x: Tensor) -> KeysValues:
         """What others may attend to of (n, m, width)."""
         keys, values = self.key_value(x).chunk(2, -1)
@@ -134,6 +140,14 @@ class DecoderLayer(EncoderLayer):
         x = x + self.drop(self.itself(normed, self.itself.keys_values(normed), causal=True))
         return self.fed(x + self.drop(self.memory(self.before_memory(x), memory)))
 
+    def reading(self, x: Tensor, at: int, seen: Seen) -> Tensor:
+        """Take new symbols (n, width) through, each by itself; ``at`` says which of the decoder's layers this is."""
+        normed = self.before_itself(x)
+        told = torch.cat([self.itself.query(normed), self.itself.key_value(normed)], -1)
+        x = x + self.itself.out(seen.path(at, self.itself.blocks(told)))
+        asked = self.itself.blocks(self.memory.query(self.before_memory(x)))
+        return self.fed(x + self.memory.out(seen.memory(at, asked)))
+
 
 class TokensNet(nn.Module):
     """Pictures and neighbours in, logits of the next S2 symbol out."""
@@ -141,7 +155,7 @@ class TokensNet(nn.Module):
     def __init__(self, config: TokensConfig) -> None:
         super().__init__()
         self.config, width = config, config.width
-        self._readers: list[Reader] = []
+        self.stream: Stream | None = None
         self._told_memory: Packed | None = None
         sizes = geotokens.VOCAB_SIZES[: config.length]
         # Symbols of all positions stand in one table, those of later positions further down.
@@ -212,11 +226,7 @@ class TokensNet(nn.Module):
             if isinstance(module, PackableLinear):
                 module.pack()
         self._told_memory = Packed.of(*(layer.memory.key_value for layer in self.layers()))
-        self._readers = settled([Reader.of(layer) for layer in self.layers()])
-
-    def readers(self) -> list[Reader]:
-        """The decoder's layers as the tree reads them."""
-        return self._readers or [Reader.of(layer) for layer in self.layers()]
+        self.stream = Stream.of(self)
 
     def layers(self) -> list[DecoderLayer]:
         """The decoder's."""
@@ -230,6 +240,16 @@ class TokensNet(nn.Module):
         """What it reads of the symbols (n,) that were written at a position: (n, width)."""
         rows: Tensor = self.symbols(symbols + self.first_row[position])
         return rows + self.step[position + 1]
+
+    def inputs(self) -> Tensor:
+        """All that the decoder may read, (n, width): what is before the first symbol, then each position's symbols."""
+        if self.stream is not None:
+            return self.stream.inputs
+        given = [
+            self.embed(torch.arange(size, device=self.start.device), position)
+            for position, size in enumerate(geotokens.VOCAB_SIZES[: self.config.length - 1])
+        ]
+        return torch.cat([self.begin(1), *given])
 
     def forward(self, seen: Told, symbols: Tensor) -> list[Tensor]:
         """Logits of each symbol of the places (n, L) given those before it: L tensors, (n, 6) then (n, 16)."""

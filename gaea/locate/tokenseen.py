@@ -1,13 +1,14 @@
 """What GeoToken's decoder attends to while it reads new symbols: their paths' earlier symbols, and the memory.
 
 What symbols left in each layer (keys and values) lies in one tensor for each picture, in the order of reading; a mask
-says which of them are on a row's path. :class:`OnePicture` makes do with few and small calls, for it is they that a
-search of one picture waits for; :class:`ManyPictures` lets each picture's rows attend together.
+says which of them are on a row's path. :class:`OnePicture` makes do with few and small calls;
+:class:`ManyPictures` lets each picture's rows attend together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,16 @@ from gaea.hilbert import IntArray
 
 Path = tuple[int, ...]
 """Where the symbols of a path lie among those of its picture, the start symbol first and the path's last one last."""
+
+
+class Seen(Protocol):
+    """What the rows of one call may attend to."""
+
+    def path(self, layer: int, told: Tensor) -> Tensor:
+        """Keep keys and values of n rows, and let them attend to their own path: (3 · heads, n, w) to (n, width)."""
+
+    def memory(self, layer: int, asked: Tensor) -> Tensor:
+        """Let them attend to what the encoder made of their picture: (heads, n, w) to (n, width)."""
 
 
 class OnePicture:
@@ -42,14 +53,14 @@ class OnePicture:
         self._memory = memory
 
     def path(self, layer: int, told: Tensor) -> Tensor:
-        """As :class:`gaea.locate.tokenrows.Seen`."""
+        """As :class:`Seen`."""
         self._room[layer].copy_(told[self._heads :])
         asked = told[: self._heads]
         scores = torch.baddbmm(self._mask, asked, self._keys[layer], alpha=self._scale)
         return _side_by_side(torch.bmm(scores.softmax(-1), self._values[layer]))
 
     def memory(self, layer: int, asked: Tensor) -> Tensor:
-        """As :class:`gaea.locate.tokenrows.Seen`."""
+        """As :class:`Seen`."""
         keys, values = self._memory[layer]
         scores = torch.baddbmm(self._nothing, asked, keys, beta=0, alpha=self._scale)
         return _side_by_side(torch.bmm(scores.softmax(-1), values))
@@ -85,14 +96,14 @@ class ManyPictures:
         self._mask = torch.from_numpy(mask)[:, None].to(kept)
 
     def path(self, layer: int, told: Tensor) -> Tensor:
-        """As :class:`gaea.locate.tokenrows.Seen`."""
+        """As :class:`Seen`."""
         kept = self._kept[layer]
         kept[self._room[0], :, self._room[1]] = told[self._heads :].transpose(0, 1)
         known = (kept if self._used is None else kept[self._used])[:, :, : self._end]
         return self._attend(told[: self._heads], known[:, : self._heads], known[:, self._heads :], self._mask)
 
     def memory(self, layer: int, asked: Tensor) -> Tensor:
-        """As :class:`gaea.locate.tokenrows.Seen`."""
+        """As :class:`Seen`."""
         keys, values = self._memory[layer]
         if self._used is not None:
             keys, values = keys[self._used], values[self._used]

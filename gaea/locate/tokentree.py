@@ -8,6 +8,7 @@ memory is projected once per picture. The six faces are read with the start symb
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,8 @@ from gaea import geotokens
 from gaea.decoding import NextToken
 from gaea.errors import InputError
 from gaea.hilbert import IntArray
-from gaea.locate.tokenseen import ManyPictures, OnePicture, Path
+from gaea.locate.tokenseen import ManyPictures, OnePicture, Path, Seen
+from gaea.locate.tokenstream import plain
 from gaea.sphere import FloatArray
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ REMEMBERED = 4096
 """Symbols whose keys and values are kept, of all pictures together."""
 
 _Key = tuple[int, int]  # picture, and a number for the path; 0 before the first symbol
-_BITS = 5  # of that number for each symbol: 16 symbols and none
+_POWERS = np.triu(32 ** np.maximum(np.arange(10) - np.arange(10)[:, None], 0))  # a digit of it for each symbol
+_SIZES = np.array(geotokens.VOCAB_SIZES)
+_FIRST_INPUT = 1 + np.cumsum(_SIZES) - _SIZES  # of each position, among all that the decoder may read
 
 
 class TokenTree:
@@ -48,11 +52,14 @@ class TokenTree:
 
     def __init__(self, net: TokensNet, memory: Tensor, *, remembered: int = REMEMBERED) -> None:
         self.pictures, self.symbols_read = len(memory), 0
-        self._net, self._remembered, self._readers = net, remembered, net.readers()
+        self._net, self._remembered, self._layers = net, remembered, net.layers()
+        self._stream = net.stream if self.pictures == 1 else None
         with torch.inference_mode():
-            self._memory = net.read_memory(memory)
-            # As one picture's attention multiplies with them.
-            self._turned = [(keys[0].transpose(1, 2), values[0]) for keys, values in self._memory]
+            if self._stream:
+                self._told = self._stream.memory(memory[0])
+            else:
+                self._memory = net.read_memory(memory)
+            self._inputs = net.inputs()
         self._rows: dict[_Key, FloatArray] = {}
         self._forget()
 
@@ -83,18 +90,16 @@ class TokenTree:
                 f"the network writes {self._net.config.length} symbols, and was asked for one after {length}: "
                 "search with fewer symbols"
             )
-        if length:
-            geotokens.decode(prefixes)  # refuses what is no path
+        if np.any((prefixes < 0) | (prefixes >= _SIZES[:length])):
+            geotokens.decode(prefixes)  # says what is wrong
         names = np.zeros((n, length + 1), np.int64)
-        for k in range(length):
-            names[:, k + 1] = (names[:, k] << _BITS) + prefixes[:, k] + 1
+        names[:, 1:] = (prefixes + 1) @ _POWERS[:length, :length]
         asked = list(zip(pictures.tolist(), names[:, -1].tolist(), strict=True))
         missing = np.array([at for at, key in enumerate(asked) if key not in self._rows], np.int64)
         if missing.size:
             self._learn(pictures[missing], prefixes[missing], names[missing], asked)
         return np.stack([self._rows[key] for key in asked])
 
-    @torch.inference_mode()
     def _learn(self, pictures: IntArray, prefixes: IntArray, names: IntArray, asked: list[_Key]) -> None:
         """Read every symbol of some paths that has not been read, the first ones first."""
         keys = [[(q, name) for name in row] for q, row in zip(pictures.tolist(), names.tolist(), strict=True)]
@@ -104,55 +109,74 @@ class TokenTree:
             self._rows = {key: self._rows[key] for key in asked if key in self._rows}
         if begun := [q for q in dict.fromkeys(pictures.tolist()) if (q, 0) not in self._paths]:
             self._begin(begun)
-        for k in range(1, names.shape[1]):
+        shortest = names.shape[1] - 1  # of the paths whose last symbol has not been read
+        while shortest > 1 and any(row[shortest - 1] not in self._paths for row in keys):
+            shortest -= 1
+        for k in range(max(shortest, 1), names.shape[1]):
             fresh = {row[k]: at for at, row in enumerate(keys) if row[k] not in self._paths}
             if fresh:
                 at = list(fresh.values())
-                self._read(list(fresh), [keys[i][k - 1] for i in at], self._embedded(prefixes[at, k - 1], k - 1))
+                self._read(list(fresh), [keys[i][k - 1] for i in at], _FIRST_INPUT[k - 1] + prefixes[at, k - 1])
 
     def _begin(self, pictures: list[int]) -> None:
         """Read the start symbols of some pictures, and all that can follow them."""
         faces = geotokens.VOCAB_SIZES[0] if self._net.config.length > 1 else 0
-        rows = self._net.begin(1)
-        if faces:
-            rows = torch.cat([rows, self._embedded(np.arange(faces), 0)])
         keys = [(q, name) for q in pictures for name in range(faces + 1)]
-        self._read(keys, [(q, 0) if name else None for q, name in keys], rows.repeat(len(pictures), 1))
+        self._read(keys, [(q, 0) if name else None for q, name in keys], np.array([name for _, name in keys]))
 
-    def _embedded(self, symbols: IntArray, position: int) -> Tensor:
-        given = torch.from_numpy(np.ascontiguousarray(symbols)).to(self._memory[0][0].device)
-        return self._net.embed(given, position)
-
-    def _read(self, keys: list[_Key], parents: Sequence[_Key | None], x: Tensor) -> None:
-        """Read the last symbols (n, width) of new paths, all before them being known or read in the same call."""
+    def _read(self, keys: list[_Key], parents: Sequence[_Key | None], inputs: IntArray) -> None:
+        """Read the last symbols (n,) of new paths, all before them being known or read in the same call."""
         for key, parent in zip(keys, parents, strict=True):
             before = self._paths[parent] if parent else ()
             self._paths[key] = (*before, self._held[key[0]])
             self._held[key[0]] += 1
         self._make_room(max(self._held))
         paths = [self._paths[key] for key in keys]
-        seen: OnePicture | ManyPictures
-        if self.pictures == 1:
-            seen = OnePicture(self._kept, self._turned, paths)
-        else:
-            seen = ManyPictures(self._kept, self._memory, paths, np.array([q for q, _ in keys]))
-        blocks = x.view(len(keys), self._net.config.heads, -1)
-        for at, reader in enumerate(self._readers):
-            reader.read(x, blocks, at, seen)
         self.symbols_read += len(keys)
+        if self._stream and len(keys) <= self._stream.most:
+            found = self._stream.read(inputs, self._kept_one, paths, self._told)
+            rows = [
+                row if len(path) > 1 else row[: geotokens.VOCAB_SIZES[0]]
+                for path, row in zip(paths, found, strict=True)
+            ]
+        else:
+            rows = self._read_by_torch(inputs, paths, [q for q, _ in keys])
+        self._rows.update(zip(keys, rows, strict=True))
+
+    @torch.inference_mode()
+    def _read_by_torch(self, inputs: IntArray, paths: Sequence[Path], pictures: list[int]) -> list[FloatArray]:
+        """Take symbols through the network's own layers: log-probabilities of what may follow each."""
+        x = self._inputs[torch.from_numpy(inputs).to(self._inputs.device)]
+        seen: Seen
+        if self.pictures == 1:
+            seen = OnePicture(self._kept, self._one_memory, paths)
+        else:
+            seen = ManyPictures(self._kept, self._memory, paths, np.array(pictures))
+        for at, layer in enumerate(self._layers):
+            x = layer.reading(x, at, seen)
         lengths, normed = np.array([len(path) - 1 for path in paths]), self._net.decoder_norm(x)
+        rows = [np.empty(0)] * len(paths)
         for length in np.unique(lengths).tolist():
             these = np.flatnonzero(lengths == length)
             logits = self._net.heads[length](normed[torch.from_numpy(these)])
-            found = logits.double().log_softmax(-1).cpu().numpy()
-            self._rows.update(zip([keys[i] for i in these], found, strict=True))
+            for at, row in zip(these.tolist(), logits.double().log_softmax(-1).cpu().numpy(), strict=True):
+                rows[at] = row
+        return rows
+
+    @cached_property
+    def _one_memory(self) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of the only picture's memory, as its attention multiplies with them."""
+        if self._stream:
+            return plain(self._told)
+        return [(keys[0].transpose(1, 2), values[0]) for keys, values in self._memory]
 
     def _forget(self) -> None:
         """Know nothing of any path."""
         heads, width = self._net.config.heads, self._net.config.width
         self._paths: dict[_Key, Path] = {}
         self._held = [0] * self.pictures  # symbols
-        self._kept = self._memory[0][0].new_zeros(len(self._memory), self.pictures, 2 * heads, 0, width // heads)
+        self._kept = self._inputs.new_zeros(len(self._layers), self.pictures, 2 * heads, 0, width // heads)
+        self._make_room(_FIRST_ROOM)
 
     def _make_room(self, symbols: int) -> None:
         """Have room for the keys and values of so many symbols of each picture; it is doubled, so growing costs little.
@@ -161,5 +185,6 @@ class TokenTree:
         """
         held = self._kept.shape[3]
         if symbols > held:
-            more = max(symbols, 2 * held, _FIRST_ROOM) - held
-            self._kept = F.pad(self._kept, (0, 0, 0, more))
+            self._kept = F.pad(self._kept, (0, 0, 0, max(symbols, 2 * held) - held))
+            if self._stream:
+                self._kept_one = self._kept[:, 0].numpy()
