@@ -37,6 +37,7 @@ _PURPOSES = {
     "quantize": "--quantize",
     "train": "python -m gaea.finetune",
     "index": "galleries of Hugging Face datasets, duplicates",
+    "compiled": "faster searches of one photo with a GeoToken network",
     "ray": "gaea index build --engine ray",
     "milvus": "--store milvus",
     "osm": "OpenStreetMap's attributes",

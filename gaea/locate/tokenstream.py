@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -66,7 +67,9 @@ class Stream:
 
     @classmethod
     def of(cls, net: TokensNet) -> Stream | None:
-        """None where the kernel does not serve: another device or precision, widths that are no whole tiles."""
+        """None where the kernel does not serve: no numba, another device or precision, widths of no whole tiles."""
+        if find_spec("numba") is None:
+            return None
         from gaea.locate import tokenkernel
 
         config, weight = net.config, net.start

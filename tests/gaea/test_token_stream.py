@@ -130,6 +130,9 @@ def test_several_pictures_are_read_by_torch() -> None:
 def test_it_is_left_where_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     for config in (dataclasses.replace(CONFIG, feedforward=100), dataclasses.replace(CONFIG, heads=16)):
         assert networks(config, half=True)[1].stream is None
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenstream, "find_spec", lambda _: None)
+        assert networks(CONFIG, half=True)[1].stream is None
     monkeypatch.setattr(tokenkernel, "supported", lambda: False)
     plain, packed = networks(CONFIG, half=True)
     assert packed.stream is None
