@@ -5,9 +5,14 @@ from __future__ import annotations
 import dataclasses
 import gc
 import multiprocessing
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,3 +236,27 @@ def test_a_forked_process_has_helpers_of_its_own() -> None:
     assert answer.get(timeout=20) == (0, 2)
     child.join(10)
     assert child.exitcode == 0
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="narrower vectors are those of older x86 processors")
+def test_processors_with_narrower_vectors_say_the_same(tmp_path: Path) -> None:
+    program = f"""
+import sys
+from llvmlite import binding
+real = binding.get_host_cpu_features()
+class Narrow(dict):
+    flatten = real.flatten
+binding.get_host_cpu_features = lambda: Narrow({{name: value and "avx512" not in name for name, value in real.items()}})
+import pytest
+from gaea.locate import tokenkernel
+assert tokenkernel.TILE == 16 and tokenkernel.supported()
+kinds = "2-config0-5-True", "2-config2-4-False"
+names = [{__file__!r} + "::test_it_says_what_torch_says[" + kind + "]" for kind in kinds]
+sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *names]))
+"""
+    env = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "2 passed" in done.stdout
