@@ -209,6 +209,8 @@ def _heaviest(log_p: FloatArray, width: int, keep: float) -> IntArray:
 
 def _supports(log_p: FloatArray, step: FloatArray, config: BeamConfig) -> npt.NDArray[np.bool_]:
     """Tell which paths go on, from the log-probabilities of their next symbols."""
+    if config.keep <= 0 and config.least_gain_bits <= 0:
+        return np.ones(len(step), bool)
     p = np.exp(step)
     told_bits = np.log2(step.shape[1]) + (p * np.where(p > 0, step, 0.0)).sum(1) / np.log(2.0)
     told = told_bits >= config.least_gain_bits - 1e-9  # rounding must not end a path where nothing is asked of it
