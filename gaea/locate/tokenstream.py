@@ -67,15 +67,20 @@ class Stream:
 
     @classmethod
     def of(cls, net: TokensNet) -> Stream | None:
-        """None where the kernel does not serve: no numba, another device or precision, widths of no whole tiles."""
+        """None where the kernel does not serve: no numba, another device or precision, widths of no whole tiles.
+
+        Nor does it for weights that are not numbers, which it may take for some; torch's layers pass them on.
+        """
         if find_spec("numba") is None:
             return None
         from gaea.locate import tokenkernel
 
         config, weight = net.config, net.start
         widths = (config.width, config.feedforward, config.width // config.heads)
-        fits = weight.device.type == "cpu" and weight.dtype == torch.float32
-        return cls(net) if fits and tokenkernel.supported() and not any(w % tokenkernel.TILE for w in widths) else None
+        fits = weight.device.type == "cpu" and weight.dtype == torch.float32 and tokenkernel.supported()
+        if not fits or any(width % tokenkernel.TILE for width in widths):
+            return None
+        return cls(net) if all(values.isfinite().all() for values in net.parameters()) else None
 
     def memory(self, encoded: Tensor) -> Memory:
         """What the layers see of a picture, from what the encoder made of it, (positions, width)."""

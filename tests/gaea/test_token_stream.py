@@ -20,6 +20,7 @@ import torch
 
 from gaea import geotokens
 from gaea.decoding import BeamConfig, SampleConfig, beam, sample
+from gaea.errors import ModelError
 from gaea.locate import tokenkernel, tokenstream
 from gaea.locate.crew import Crew
 from gaea.locate.tokennet import TokensNet, told
@@ -145,6 +146,16 @@ def test_it_is_left_where_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_allclose(
         TokenTree(packed, memory).log_probs(*asked), TokenTree(plain, memory).log_probs(*asked), atol=1e-5
     )
+
+
+def test_what_is_not_a_number_is_not_taken_for_one() -> None:
+    net, _ = networks(CONFIG, half=True)
+    memory = encoded(net, neighbours=5)
+    net.layers()[1].feed[3].weight.data[0, 0] = float("nan")
+    net.pack()
+    assert net.stream is None
+    with pytest.raises(ModelError, match="NaN"):
+        beam(TokenTree(net, memory).scorer(0), BeamConfig(width=2, symbols=3))
 
 
 def test_two_searches_at_once_find_what_one_finds(threads: int) -> None:
