@@ -1,8 +1,9 @@
 """Can the model that points read its neighbours? It is told where look-alikes lie, and asked for S2 symbols.
 
 The picture is blank, so all that the model can know is what it was told: rows around the place, as of a gallery that
-holds it; nothing; or rows around another place, at least 1,000 km away, which it can only follow. Places are drawn
-evenly over land, from validation blocks. A model that was never taught to read neighbours answers all three alike.
+holds it, as many as are always told or two; nothing; or rows around another place, at least 1,000 km away, which it can
+only follow. Places are drawn evenly over land, from validation blocks. A model that was never taught to read neighbours
+answers all of them alike.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SYMBOLS = 4
 NEAR_KM = 200.0
 AROUND_KM = 60.0
 ELSEWHERE_KM = 1000.0
+FEW = 2
 SIMILARITY = np.linspace(0.97, 0.92, prompts.NEIGHBOURS)
 NAMES = ("surprise_bits", "near_truth", "near_told")
 PLAIN = BeamConfig(symbols=SYMBOLS, keep=0.0, least_gain_bits=0.0)
@@ -56,14 +58,20 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
     rng = np.random.default_rng(seed)
     places = np.array(land(count, rng))
     sight = engine.see(blank())
-    marks: dict[str, list[list[float]]] = {"near": [], "none": [], "elsewhere": []}
+    marks: dict[str, list[list[float]]] = {"near": [], "few": [], "none": [], "elsewhere": []}
     for lat, lon in progress(places):
         far = places[great_circle_km(lat, lon, *places.T) >= ELSEWHERE_KM]
         if not len(far):
             raise InputError(f"none of {count} places lies {ELSEWHERE_KM:,.0f} km from the others: ask about more")
         own = geotokens.encode(lat, lon)[None, :SYMBOLS]
-        for evidence, told in (("near", (lat, lon)), ("none", None), ("elsewhere", far[rng.integers(len(far))])):
-            rows = around(*told, rng) if told is not None else []
+        here, other = around(lat, lon, rng), far[rng.integers(len(far))]
+        kinds: list[tuple[str, Any, list[Neighbour]]] = [
+            ("near", (lat, lon), here),
+            ("few", (lat, lon), here[:FEW]),
+            ("none", None, []),
+            ("elsewhere", other, around(*other, rng)),
+        ]
+        for evidence, told, rows in kinds:
             score = engine.scorer(prompts.locate(prompts.neighbour_tokens(rows)), sight)
             log_p = sum(float(score(own[:, :k])[0, own[0, k]]) for k in range(SYMBOLS))
             point = greedy(score, PLAIN).candidates[0].point

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Any
 
 from gaea import geotokens
@@ -96,14 +97,17 @@ def locate_in_words() -> list[Message]:
 def neighbour_tokens(similar: Sequence[Neighbour], count: int = NEIGHBOURS, symbols: int = 6) -> str:
     """Where look-alikes lie, as S2 symbols: a fenced block for models that have them.
 
+    Models learn from blocks of one length and do not read others. Where a gallery is small, or narrowed to a small
+    area, what there is is told again in turns.
+
     Args:
         similar: Most similar first; the first ``count`` are told.
-        count: How many.
+        count: How many rows are told, if there are any.
         symbols: Symbols of each place; 6 reach S2 level 10 (9 km).
     """
     if not similar:
         return ""
-    told = similar[:count]
+    told = list(islice(cycle(similar), count))
     tokens = geotokens.encode([n.lat for n in told], [n.lon for n in told])[:, :symbols]
     lines = [f"{round(100 * n.similarity)} {geotokens.to_text(t)}" for n, t in zip(told, tokens, strict=True)]
     return "\n".join([FENCE_OPEN, *lines, FENCE_CLOSE])

@@ -48,6 +48,7 @@ def test_rows_lie_around_the_place_most_similar_first() -> None:
 def test_who_reads_follows_what_is_told_and_who_does_not_is_found_out() -> None:
     reader, deaf = (pointed.examine(Pointer(reads), 60, seed=1) for reads in (True, False))  # type: ignore[arg-type]
     assert reader["near"]["near_truth"][0] > 0.9
+    assert reader["few"]["near_truth"][0] > 0.9
     assert reader["elsewhere"]["near_told"][0] > 0.9
     assert reader["elsewhere"]["near_truth"][0] == 0.0
     assert reader["near"]["surprise_bits"][0] < 8 < reader["none"]["surprise_bits"][0]

@@ -70,12 +70,12 @@ def test_asking_for_symbols():
     paris = Neighbour(0, 48.8584, 2.2945, 0.913, "similar")
     sydney = Neighbour(1, -33.8568, 151.2153, -0.05, "similar")
     told = neighbour_tokens([paris, sydney])
-    assert told == (
-        "<data>\n"
+    both = (
         "91 <|geo|><|s2:f2|><|s2:3|><|s2:15|><|s2:3|><|s2:3|><|s2:7|><|/geo|>\n"
         "-5 <|geo|><|s2:f3|><|s2:5|><|s2:8|><|s2:9|><|s2:5|><|s2:7|><|/geo|>\n"
-        "</data>"
     )
+    assert neighbour_tokens([paris, sydney], 2) == f"<data>\n{both}</data>"
+    assert told == f"<data>\n{3 * both}</data>"  # as many rows as models learned from
     (message,) = locate(told)
     assert message == {"role": "user", "content": [{"type": "image"}, text(f"{told}\n{LOCATE}")]}
     assert locate() == [{"role": "user", "content": [{"type": "image"}, text(LOCATE)]}]
