@@ -113,7 +113,7 @@ class Stream:
         table = np.array([path + (0,) * (longest - len(path)) for path in paths])
         rows, width = self._kernel.FEW if len(paths) <= self._kernel.FEW else self._kernel.ROWS, self._table.shape[1]
         gate = np.zeros(1, np.int64)
-        work = (*(np.empty((rows, size), np.float32) for size in (3 * width, width, width, self._feed)), gate)
+        work = (*(np.zeros((rows, size), np.float32) for size in (3 * width, width, width, self._feed)), gate)
         net = self._weights, self._numbers, self._epsilons, self._choices
         asked = kept, paths[0][-1], table, lengths, memory, work
         inputs = self._table[symbols]

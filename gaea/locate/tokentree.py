@@ -184,7 +184,11 @@ class TokenTree:
         Zeros, for a mask does not hide what is not a number.
         """
         held = self._kept.shape[3]
-        if symbols > held:
-            self._kept = F.pad(self._kept, (0, 0, 0, max(symbols, 2 * held) - held))
-            if self._stream:
-                self._kept_one = self._kept[:, 0].numpy()
+        if symbols <= held:
+            return
+        more = max(symbols, 2 * held) - held
+        if self._stream:  # without torch's threads, which would go on spinning for milliseconds on the crew's cores
+            grown = np.pad(self._kept.numpy(), ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
+            self._kept, self._kept_one = torch.from_numpy(grown), grown[:, 0]
+        else:
+            self._kept = F.pad(self._kept, (0, 0, 0, more))
