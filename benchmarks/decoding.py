@@ -18,7 +18,8 @@ Rounds take turns, so that other work on the machine hits both alike; a figure i
 median of the rounds' own. "CPU ratio" is the same in processor time, which a busy machine changes less, though not
 little: a search of one photo streams all weights through the caches at each step, and so waits for memory whenever
 others use it, while the reference computes. With more than one thread it also counts waiting threads. What runs in
-Python is not threaded, so one thread favours us. Our side's kernel is compiled before anything is timed.
+Python is not threaded, so one thread favours us. With several, OpenMP's threads spin on after the reference's work, on
+cores that our side wants, unless OMP_WAIT_POLICY is passive. Our side's kernel is compiled before anything is timed.
 
 The first lines say how long it takes to read as many bytes once as a step of the decoder has weights. A search of one
 photo takes ten steps and projects the encoder's memory before, so this bounds the ratio, whatever the code.
