@@ -153,7 +153,7 @@ def cells(found: list[Decoded]) -> int:
 
 def reading(net: TokensNet, rounds: int) -> tuple[float, float]:
     """Megabytes of weights that a step of a search takes in, and milliseconds to read as much of anything once."""
-    weights = [p for name, p in net.decoder.named_parameters() if "memory.key_value" not in name]
+    weights = [p for name, p in net.decoder.named_parameters() if "memory.key_value" not in name and p.ndim == 2]
     size = sum(weight.numel() for weight in weights) * (net.stream.bits if net.stream else 32) // 8
     numbers = torch.ones(size // 8, dtype=torch.long)
     return 1e-6 * size, 1000 * min(timed(numbers.sum)[0] for _ in range(5 * rounds))

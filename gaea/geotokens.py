@@ -41,7 +41,7 @@ VOCAB_SIZES = (N_FACES, *(N_DIGITS,) * (LENGTH - 1))
 
 _SIZES = np.array(VOCAB_SIZES)
 _SHIFTS = np.array([61 - 4 * position for position in range(LENGTH)], np.uint64)  # of each token, within its cell's id
-_LOWEST = np.array([1 << (64 - 4 * count) for count in range(LENGTH + 1)][1:], np.uint64)  # bit of a cell of 1… tokens
+_LOWEST = np.array([1 << (60 - 4 * more) for more in range(LENGTH)], np.uint64)  # bit of a cell of 1… tokens
 
 FACE_SYMBOLS = tuple(f"<|s2:f{face}|>" for face in range(N_FACES))
 DIGIT_SYMBOLS = tuple(f"<|s2:{digit}|>" for digit in range(N_DIGITS))
@@ -116,19 +116,16 @@ def decode(tokens: npt.ArrayLike) -> CellArray:
     array = np.asarray(tokens)
     if array.ndim == 0 or not 1 <= array.shape[-1] <= LENGTH or array.dtype.kind not in "iu":
         raise InputError(f"expected rows of 1 to {LENGTH} integer tokens, not {array.dtype} of shape {array.shape}")
-    array, shifts = array.astype(np.int64), _SHIFTS[: array.shape[-1]]
-    sizes = _SIZES[: array.shape[-1]]
-    if not np.any((array < 0) | (array >= sizes)):  # nothing is padded
-        whole: CellArray = (
-            np.bitwise_or.reduce(array.astype(np.uint64) << shifts, axis=-1) | _LOWEST[array.shape[-1] - 1]
-        )
-        return whole
-    given = array != PAD
-    padded_inside = given[..., 1:] & ~given[..., :-1]
-    if np.any(given & ((array < 0) | (array >= sizes))) or np.any(padded_inside) or not np.all(given[..., 0]):
-        raise InputError(f"tokens out of range: the first is 0 to {N_FACES - 1}, further ones 0 to {N_DIGITS - 1}")
-    digits = np.where(given, array, 0).astype(np.uint64)
-    cells: CellArray = np.bitwise_or.reduce(digits << shifts, axis=-1) | _LOWEST[given.sum(axis=-1) - 1]
+    array, count = array.astype(np.int64), np.int64(array.shape[-1])
+    outside = (array < 0) | (array >= _SIZES[:count])
+    if np.any(outside):  # which only padding may be
+        given = array != PAD
+        padded_inside = given[..., 1:] & ~given[..., :-1]
+        if np.any(given & outside) or np.any(padded_inside) or not np.all(given[..., 0]):
+            raise InputError(f"tokens out of range: the first is 0 to {N_FACES - 1}, further ones 0 to {N_DIGITS - 1}")
+        array, count = np.where(given, array, 0), given.sum(axis=-1)
+    path = np.bitwise_or.reduce(array.astype(np.uint64) << _SHIFTS[: array.shape[-1]], axis=-1)
+    cells: CellArray = path | _LOWEST[count - 1]
     return cells
 
 

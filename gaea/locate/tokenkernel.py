@@ -8,8 +8,9 @@ bits where it was kept so, and multiplied with all rows in 32. Nothing is rounde
 Several threads share a step: each calls with its part, does its heads and its outputs of every layer, and waits for the
 others where it needs what they made. A thread that waits long gives its core away for a moment.
 
-Compiled by numba when first called, which takes some ten seconds, and kept on disk beside the module or, where that
-cannot be written, in the user's cache.
+Compiled by numba when first called, which takes ten to twenty seconds, and kept on disk beside the module or, where
+that cannot be written, in the user's cache. All of it stands in one file, because that is the only one whose changes
+make numba compile again.
 
 Source: keeping the sums of a block in registers while a panel streams by is K. Goto & R. van de Geijn, "Anatomy of
 High-Performance Matrix Multiplication" (2008); the exponential is Cephes' `expf` (S. Moshier).

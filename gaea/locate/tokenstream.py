@@ -87,7 +87,7 @@ class Stream:
         (positions, width), tile = encoded.shape, self._kernel.TILE
         tiles, w = -(-positions // tile), width // self._heads
         padded = np.zeros((tiles * tile, width), np.float32)
-        padded[:positions] = encoded.numpy()
+        padded[:positions] = encoded.detach().numpy()
         layers = len(self._value_biases) // width
         keys = np.empty((layers, self._heads, tiles, w, tile), np.float32)
         values = np.empty((layers, self._heads, w // tile, tiles * tile, tile), np.float32)

@@ -32,7 +32,8 @@ REMEMBERED = 4096
 """Symbols whose keys and values are kept, of all pictures together."""
 
 _Key = tuple[int, int]  # picture, and a number for the path; 0 before the first symbol
-_POWERS = np.triu(32 ** np.maximum(np.arange(10) - np.arange(10)[:, None], 0))  # a digit of it for each symbol
+_AT = np.arange(geotokens.LENGTH - 1)
+_POWERS = np.triu(32 ** np.maximum(_AT - _AT[:, None], 0))  # of that number, in which each symbol is a digit
 _SIZES = np.array(geotokens.VOCAB_SIZES)
 _FIRST_INPUT = 1 + np.cumsum(_SIZES) - _SIZES  # of each position, among all that the decoder may read
 

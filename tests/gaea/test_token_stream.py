@@ -124,6 +124,15 @@ def test_searches_find_the_same_and_many_rows_go_past_it(threads: int) -> None:
     assert [c.tokens for c in found.candidates] == [c.tokens for c in expected.candidates]
 
 
+def test_a_memory_with_gradients_is_read_as_well() -> None:
+    plain, packed = networks(CONFIG, half=True)
+    memory = encoded(plain, neighbours=5).clone().requires_grad_()
+    asked = np.zeros(1, np.int64), np.array([[3, 1]])
+    np.testing.assert_allclose(
+        TokenTree(packed, memory).log_probs(*asked), TokenTree(plain, memory).log_probs(*asked), atol=1e-5
+    )
+
+
 def test_several_pictures_are_read_by_torch() -> None:
     plain, packed = networks(CONFIG, half=True)
     both = torch.cat([encoded(plain, neighbours=5, seed=seed) for seed in range(2)])
