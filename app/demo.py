@@ -20,7 +20,7 @@ from gaea.errors import InputError
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
 
-DEFAULT_PLACE = "21.1,-11.4"  # the Eye of the Sahara
+DEFAULT_PLACE = "29.5,47.7"  # the head of the Persian Gulf
 QUESTIONS = (
     "Where is this?",
     "What country, climate and neighbours?",

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from gaea.belief import ANSWERED
 from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.eval.bootstrap import Asked, Bootstrap
 from gaea.finetune.crops import CropConfig, Crops, draw_views
@@ -36,6 +37,7 @@ from gaea.finetune.gallery import lattice
 from gaea.finetune.imagery import Imagery, View, open_imagery
 from gaea.finetune.splits import Part, block_address, footprint_parts, part_of
 from gaea.locate.neighbours import NeighbourLocator
+from gaea.locate.surroundings import RowDensity
 from gaea.rag.encoder import OpenClipEncoder
 from gaea.rag.gallery import Gallery
 from gaea.rag.orbitnet import whitened_filters
@@ -164,9 +166,8 @@ def baseline(train: Crops, seed: int) -> Callable[[Crops], Guess]:
 
 
 def nano(beside: Crops | None, asked: Crops) -> dict[str, Guess]:
-    """The nearest row and the density's median point, from the gallery as shipped and crops ``beside`` it."""
+    """The nearest row and the density's point, from the gallery as shipped and crops ``beside`` it."""
     encoder, gallery = OpenClipEncoder(NANO / "clip"), Gallery.read(NANO / "gallery/gallery.parquet")
-    locator = NeighbourLocator(Calibration.load(NANO / "gallery" / CALIBRATION_FILE).neighbours)
     rows, lat, lon = gallery.embeddings, gallery.lat, gallery.lon
 
     def embedded(crops: Crops) -> np.ndarray:
@@ -176,10 +177,12 @@ def nano(beside: Crops | None, asked: Crops) -> dict[str, Guess]:
     if beside is not None:
         rows = np.concatenate([rows, embedded(beside)])
         lat, lon = np.append(lat, beside.lat), np.append(lon, beside.lon)
+    trust = Calibration.load(NANO / "gallery" / CALIBRATION_FILE)
+    locator = NeighbourLocator(trust.neighbours, RowDensity(lat, lon))
     similarity = embedded(asked) @ rows.T
     best = np.argsort(-similarity, axis=1)[:, :NEIGHBOURS]
     found = zip(best, np.take_along_axis(similarity, best, 1), strict=True)
-    points = np.array([locator.belief(lat[near], lon[near], alike).point("median") for near, alike in found])
+    points = np.array([locator.belief(lat[near], lon[near], alike).point(ANSWERED) for near, alike in found])
     return {
         "nano, nearest row": (lat[best[:, 0]], lon[best[:, 0]]),
         "nano, neighbours' density": (points[:, 0], points[:, 1]),

@@ -5,7 +5,8 @@
 Views are drawn evenly over the ground, wholly inside test blocks (docs/decisions/0004), which the encoder learned
 nothing from. The shipped gallery leaves those blocks empty too. Here it is filled up there with rows of the same
 lattice, and for each view and each line of the table the rows nearer than so many kilometres are left out. nano answers
-by the nearest row that is left, and by the median point of its neighbours' density as it was calibrated.
+by the nearest row that is left, and by its neighbours' density as it was calibrated, without what it concludes of
+places that have no rows (``gaea/locate/surroundings.py``), which differ from line to line here.
 
 Such rows lie all around a view. The first line leaves out a square of 4 x 4 zoom-8 tiles instead, laid at random about
 each view that it holds: what a split by blocks of 4 x 4 tiles leaves empty where a crop of one tile goes with the tile
@@ -26,6 +27,7 @@ import numpy as np
 from orbit import NANO, NEIGHBOURS, VIEWS, by_blocks, cut, row
 from PIL import Image
 
+from gaea.belief import ANSWERED
 from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.eval.bootstrap import Bootstrap
 from gaea.finetune.gallery import GalleryConfig, lattice
@@ -113,7 +115,7 @@ def main() -> None:
         order = np.argsort(-np.take_along_axis(heard, some, 1), axis=1)
         best = np.take_along_axis(some, order, 1)
         found = zip(best, np.take_along_axis(heard, best, 1), strict=True)
-        points = np.array([locator.belief(lat[near], lon[near], alike).point("median") for near, alike in found])
+        points = np.array([locator.belief(lat[near], lon[near], alike).point(ANSWERED) for near, alike in found])
         guesses = {
             "nearest row": (lat[best[:, 0]], lon[best[:, 0]]),
             "neighbours' density": (points[:, 0], points[:, 1]),

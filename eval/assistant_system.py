@@ -135,7 +135,8 @@ class AssistantSystem:
             held = self._search(engine.scorer(asked, engine.see(chat.photo.image())))
             beliefs = {"tokens": held.belief()}
             if chat.neighbours.similar:
-                locator = NeighbourLocator(self._assistant.calibration.neighbours)
+                rows = getattr(self._assistant.memory, "rows", None)
+                locator = NeighbourLocator(self._assistant.calibration.neighbours, rows)
                 beliefs["neighbours"] = locator.belief(*chat.neighbours.arrays())
             chat.beliefs = beliefs  # type: ignore[misc] # a cached property, set before it is asked for
             chat.examined = held  # type: ignore[attr-defined] # kept with the conversation it belongs to

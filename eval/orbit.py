@@ -15,6 +15,7 @@ from PIL import Image
 
 from gaea import places
 from gaea.assistant import Assistant, Chat, find
+from gaea.belief import ANSWERED
 from gaea.briefing import Briefing, place_facts
 from gaea.eval.blocks import even_crops
 from gaea.eval.case import PROBE, Case
@@ -80,7 +81,7 @@ def examine(assistant: Assistant, cases: Iterator[Case], progress: Callable[...,
         outcome, chat = locate(assistant, case)
         outcomes["system"].append(outcome)
         for name, belief in chat.beliefs.items():
-            outcomes.setdefault(f"{name} alone", []).append(Outcome(case.lat, case.lon, belief.point("median"), {}, {}))
+            outcomes.setdefault(f"{name} alone", []).append(Outcome(case.lat, case.lon, belief.point(ANSWERED), {}, {}))
         if chat.neighbours.similar:
             best = chat.neighbours.similar[0]
             outcomes["nearest neighbour"].append(Outcome(case.lat, case.lon, (best.lat, best.lon), {}, {}))

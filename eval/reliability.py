@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gaea.belief import Belief
+from gaea.belief import ANSWERED, Belief
 from gaea.calibration import Calibration
 from gaea.conformal import mass_to_reach
 from gaea.eval.grouped import Draws
@@ -53,7 +53,7 @@ class Read:
     @classmethod
     def of(cls, belief: Belief, lat: float, lon: float, masses: Sequence[float]) -> Read:
         """Read a belief; ``masses`` are those at which 50 and 90 % are promised."""
-        point = belief.point("median")
+        point = belief.point(ANSWERED)
         knows = belief.information_gain() >= LEAST_BITS
         regions = {percent: belief.region(mass) for percent, mass in zip(PROMISED, masses, strict=True)}
         return cls(

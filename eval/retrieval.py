@@ -16,6 +16,7 @@ import numpy as np
 
 from gaea import places
 from gaea.assistant import Assistant
+from gaea.belief import ANSWERED
 from gaea.eval import leakage, retold, worlds
 from gaea.eval.grouped import Draws, compared, score
 from gaea.eval.metrics import Outcome
@@ -130,8 +131,8 @@ def trial(
 ) -> Trial:
     """Ask the assistant under one variant."""
     chat = retold.chat(assistant, query.image, recalled, variant, seen)
-    points: dict[str, Place | None] = {name: belief.point("median") for name, belief in chat.beliefs.items()}
-    points["full answer"] = chat.pooled.point("median") if chat.beliefs else None
+    points: dict[str, Place | None] = {name: belief.point(ANSWERED) for name, belief in chat.beliefs.items()}
+    points["full answer"] = chat.pooled.point(ANSWERED) if chat.beliefs else None
     if chat.neighbours.similar:
         points["nearest neighbour"] = (chat.neighbours.similar[0].lat, chat.neighbours.similar[0].lon)
     named = None
@@ -146,9 +147,10 @@ def by_k(
     """The neighbours' belief alone, from the first k of them."""
     told = {}
     for k in KS:
-        locator = NeighbourLocator(dataclasses.replace(assistant.calibration.neighbours, k=k))
+        density = dataclasses.replace(assistant.calibration.neighbours, k=k)
+        locator = NeighbourLocator(density, getattr(assistant.memory, "rows", None))
         outcomes = [
-            _outcome(query, locator.belief(*found.arrays()).point("median") if found.similar else None)
+            _outcome(query, locator.belief(*found.arrays()).point(ANSWERED) if found.similar else None)
             for query, found in zip(queries, recalled, strict=True)
         ]
         told[str(k)] = score(outcomes, draws)

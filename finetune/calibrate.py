@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from gaea import prompts
-from gaea.belief import Belief, fuse
+from gaea.belief import ANSWERED, Belief, fuse
 from gaea.calibration import Calibration
 from gaea.conformal import Risk, conformal_mass, keep_risk, mass_to_reach
 from gaea.decoding import SearchConfig, search
@@ -29,6 +29,7 @@ from gaea.finetune.splits import block_address
 from gaea.fusion import fit as fit_pool
 from gaea.locate.neighbours import NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
+from gaea.locate.surroundings import SurroundingsConfig, SurroundingsLocator
 from gaea.rag.memory import GalleryMemory
 from gaea.sphere import great_circle_km
 
@@ -38,12 +39,16 @@ STRANGER_SHARE = 0.02  # of pictures of the gallery's own world that may be take
 FEWEST = 100  # validation pictures; with fewer, all of them fit and size
 FOLDS = 4
 LEAST = 10  # pictures of unseen blocks, and of seen ones
+WIDEST_KM = 1500.0  # a point whose half lies farther off is of no use to anybody, whatever the risk
 LEAST_BITS = 1.0  # below it `briefing.how_sure` gives no point whatever the radius
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What the locators see of one validation picture, before anything is tempered."""
+    """What the locators see of one validation picture, before anything is tempered.
+
+    ``around`` is what the neighbours say of places without rows; None where it is not known how rows lie.
+    """
 
     neighbours: Neighbours
     tokens: dict[float, Belief]
@@ -52,6 +57,7 @@ class Evidence:
     strangeness: float
     unseen: bool
     others: Mapping[str, Belief] = dataclasses.field(default_factory=dict)
+    around: Belief | None = None
 
 
 def gather(
@@ -62,7 +68,7 @@ def gather(
     others: Mapping[str, Callable[[Image.Image, Neighbours], Belief]] | None = None,
 ) -> list[Evidence]:
     """Recall and decode every validation picture once; ``others`` are further locators, by name."""
-    found = []
+    found, beyond = [], SurroundingsLocator(memory.rows)
     for part in (unseen, seen):
         for picture, lat, lon in zip(part.images_NHWC, part.lat.tolist(), part.lon.tolist(), strict=True):
             image = Image.fromarray(picture)
@@ -71,7 +77,8 @@ def gather(
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
             more = {name: locate(image, recalled) for name, locate in (others or {}).items()}
-            found.append(Evidence(recalled, tokens, lat, lon, memory.strangeness(image), part is unseen, more))
+            strange, around = memory.strangeness(image), beyond.belief(*recalled.arrays())
+            found.append(Evidence(recalled, tokens, lat, lon, strange, part is unseen, more, around))
             if len(found) % 100 == 0:
                 logger.info("%d of %d pictures", len(found), len(unseen) + len(seen))
     return found
@@ -92,7 +99,10 @@ def fitted(evidence: Sequence[Evidence]) -> Calibration:
     """Fit trust, and promise nothing."""
     arrays = [e.neighbours.arrays() for e in evidence]
     lat, lon, similarity = (np.stack([a[i] for a in arrays]) for i in range(3))
-    density = fit(lat, lon, similarity, np.array([e.lat for e in evidence]), np.array([e.lon for e in evidence]))
+    true_lat, true_lon = (np.array([getattr(e, axis) for e in evidence]) for axis in ("lat", "lon"))
+    said = [float(e.around.log_density(e.lat, e.lon)) for e in evidence if e.around is not None]
+    around = (SurroundingsConfig(), np.exp(said)) if said else None
+    density = fit(lat, lon, similarity, true_lat, true_lon, around=around)
     hot = min(TOKEN_TEMPERATURES, key=lambda t: _surprise([_floored(e.tokens[t]) for e in evidence], evidence))
     trust = Calibration(neighbours=density, token_temperature=hot)
     found = fit_pool([beliefs_of(e, trust) for e in evidence], [e.lat for e in evidence], [e.lon for e in evidence])
@@ -172,7 +182,7 @@ def blocks_of(evidence: Sequence[Evidence]) -> np.ndarray:
 
 def beliefs_of(evidence: Evidence, trust: Calibration) -> dict[str, Belief]:
     """What each locator believes of one picture, by name."""
-    near = NeighbourLocator(trust.neighbours).belief(*evidence.neighbours.arrays())
+    near = NeighbourLocator(trust.neighbours).belief(*evidence.neighbours.arrays(), around=evidence.around)
     return {"neighbours": near, "tokens": evidence.tokens[trust.token_temperature], **evidence.others}
 
 
@@ -180,7 +190,8 @@ def _doubt(belief: Belief, mass: float) -> float:
     """Radius in km about the point that holds a mass; infinite where too little is known for any point."""
     if belief.information_gain() < LEAST_BITS:
         return float("inf")
-    return belief.radius_km(*belief.point("median"), mass)
+    radius_km = belief.radius_km(*belief.point(ANSWERED), mass)
+    return radius_km if radius_km <= WIDEST_KM else float("inf")
 
 
 def _surprise(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> float:
@@ -189,7 +200,7 @@ def _surprise(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> float:
 
 def errors_km(beliefs: Sequence[Belief], evidence: Sequence[Evidence]) -> np.ndarray:
     """Distance of each belief's point from the truth."""
-    points = [b.point("median") for b in beliefs]
+    points = [b.point(ANSWERED) for b in beliefs]
     return np.array([float(great_circle_km(*p, e.lat, e.lon)) for p, e in zip(points, evidence, strict=True)])
 
 

@@ -34,11 +34,13 @@ from gaea.finetune.augment import AugmentConfig
 from gaea.finetune.crops import Crops
 from gaea.finetune.gap import GapConfig, Queue, gap_loss
 from gaea.finetune.inputs import Inputs, floats, normalise
+from gaea.rag import orbitpair  # noqa: F401 - registers its trunks with timm
 from gaea.rag.orbitnet import NAME as ORBITNET
 from gaea.sphere import EARTH_RADIUS_KM, to_xyz
 
 logger = logging.getLogger(__name__)
 SCALES = ("log_scale", "log_gap_scale")
+WHOLE = slice(None)  # of an embedding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,9 @@ class EncoderConfig:
     """One tower's architecture and schedule.
 
     Attributes:
-        arch: ``orbit`` (the retrieval trunk) or ``vit`` (the language model's tower).
-        trunk: Registered name of the retrieval trunk (orbit).
+        arch: ``orbit`` (the retrieval trunk of statistics), ``pair`` (the one of statistics and a convolutional
+            network) or ``vit`` (the language model's tower).
+        trunk: Registered name of the retrieval trunk (orbit, pair).
         width: Width of every token (vit).
         layers: Transformer blocks (vit).
         patch_size: Pixels per token (vit).
@@ -65,6 +68,7 @@ class EncoderConfig:
         far_share: Weight of the wide one.
         cell_weight: Weight of the classification.
         cell_batch: Pictures of a batch that are classified; 0 is all.
+        halves_weight: Weight of the same losses asked of each half of the embedding by itself (pair).
         distill_weight: Weight of the cosine to a teacher's embedding, where one is given.
         gap: The term that teaches to find what surrounds a missing place.
         checkpoint_every: Steps between checkpoints.
@@ -91,6 +95,7 @@ class EncoderConfig:
     far_share: float = 0.35
     cell_weight: float = 1.0
     cell_batch: int = 0
+    halves_weight: float = 0.0
     distill_weight: float = 0.0
     gap: GapConfig = dataclasses.field(default_factory=GapConfig)
     checkpoint_every: int = 500
@@ -100,7 +105,7 @@ class EncoderConfig:
 
 def build_tower(config: EncoderConfig) -> nn.Module:
     """The vision tower exactly as open_clip builds it, with random weights."""
-    if config.arch == "orbit":
+    if config.arch in ("orbit", "pair"):
         return timm.create_model(config.trunk, num_classes=config.embed_dim)
     from open_clip.transformer import VisionTransformer
 
@@ -137,9 +142,9 @@ class PlaceClassifier(nn.Module):
         """(n, embed_dim) unit embeddings of normalised pictures."""
         return F.normalize(self.tower(images_NCHW).float(), dim=-1)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """(n, cells) scaled cosines."""
-        return embeddings @ F.normalize(self.prototypes, dim=-1).T * self.log_scale.exp().clamp(max=80)
+    def logits(self, embeddings: Tensor, part: slice = WHOLE) -> Tensor:
+        """(n, cells) scaled cosines of unit embeddings, or of a part of them made unit vectors."""
+        return embeddings @ F.normalize(self.prototypes[:, part], dim=-1).T * self.log_scale.exp().clamp(max=80)
 
 
 def soft_targets(xyz: Tensor, centres: Tensor, config: EncoderConfig) -> Tensor:
@@ -196,13 +201,14 @@ def train(
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             raw = inputs.forward(model.tower, x)
         z, where = F.normalize(raw.float(), dim=-1), xyz[torch.from_numpy(rows)]
-        some = slice(0, config.cell_batch or len(z))
-        loss = config.cell_weight * _cell_loss(model, z[some], soft_targets(where[some], model.centres, config))
-        if config.gap.weight:
-            scale = model.log_gap_scale.exp().clamp(max=60)
-            loss = loss + config.gap.weight * gap_loss(z, where, scale, queue, config.gap)
-            if step >= config.gap.after:
-                queue = queue.pushed(z, where, config.gap.queue)
+        batch = Queue(z, where)
+        loss = _loss(model, batch, queue, config, WHOLE)
+        if config.halves_weight:
+            middle = z.shape[1] // 2
+            apart = [_loss(model, batch, queue, config, half) for half in (slice(middle), slice(middle, None))]
+            loss = loss + config.halves_weight * (apart[0] + apart[1]) / 2
+        if config.gap.weight and step >= config.gap.after:
+            queue = queue.pushed(z, where, config.gap.queue)
         if teacher is not None:
             wanted = teacher[torch.from_numpy(rows)].to(device).float()
             loss = loss + config.distill_weight * (1 - (z * wanted).sum(-1)).mean()
@@ -281,12 +287,25 @@ def embed(
     return torch.cat(out)
 
 
-def _cell_loss(model: PlaceClassifier, z: Tensor, target: Tensor) -> Tensor:
-    log_p = F.log_softmax(model.logits(z), 1)
+def _loss(model: PlaceClassifier, batch: Queue, queue: Queue, config: EncoderConfig, part: slice) -> Tensor:
+    """What is asked of a part of a batch's embeddings: their cells, and what lies beyond the gap."""
+    z, where = F.normalize(batch.embeddings[:, part], dim=-1), batch.xyz
+    some = slice(0, config.cell_batch or len(z))
+    target = soft_targets(where[some], model.centres, config)
+    loss = config.cell_weight * _cell_loss(model, model.logits(z[some], part), target)
+    if config.gap.weight:
+        scale = model.log_gap_scale.exp().clamp(max=60)
+        earlier = Queue(F.normalize(queue.embeddings[:, part], dim=-1), queue.xyz)
+        loss = loss + config.gap.weight * gap_loss(z, where, scale, earlier, config.gap)
+    return loss
+
+
+def _cell_loss(model: PlaceClassifier, logits: Tensor, target: Tensor) -> Tensor:
+    log_p = F.log_softmax(logits, 1)
     fine = -(target * log_p).sum(1).mean()
-    index = model.coarse.expand(len(z), -1)
-    coarse_target = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, target)
-    coarse_p = torch.zeros(len(z), model.coarse_count, device=z.device).scatter_add_(1, index, log_p.exp())
+    index = model.coarse.expand(len(logits), -1)
+    coarse_target = torch.zeros(len(logits), model.coarse_count, device=logits.device).scatter_add_(1, index, target)
+    coarse_p = torch.zeros(len(logits), model.coarse_count, device=logits.device).scatter_add_(1, index, log_p.exp())
     return fine - 0.5 * (coarse_target * coarse_p.clamp(min=1e-8).log()).sum(1).mean()
 
 

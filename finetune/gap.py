@@ -52,7 +52,7 @@ class GapConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Queue:
-    """What earlier steps embedded, newest first: unit embeddings (m, dim) and unit vectors of their places (m, 3)."""
+    """What some steps embedded, newest first: unit embeddings (m, dim) and unit vectors of their places (m, 3)."""
 
     embeddings: Tensor
     xyz: Tensor

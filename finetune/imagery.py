@@ -47,10 +47,10 @@ class View:
     @property
     def reach_km(self) -> float:
         """Half the side of the smallest north-up square that holds the footprint."""
-        fade, stretch = _stretch(self.tilt_deg)
+        fade, lengthened = stretch(self.tilt_deg)
         heading = math.radians(self.heading_deg)
         turned = abs(math.cos(heading)) + abs(math.sin(heading))
-        return self.width_km / 2 * turned * stretch / (1 - fade)
+        return self.width_km / 2 * turned * lengthened / (1 - fade)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,29 +104,34 @@ class Imagery:
         Returns:
             (size, size, 3) uint8, or None where the imagery does not reach.
         """
+        level = self.level(view, size)
+        if level is None:
+            return None
         fine = 2 * size  # drawn at twice the size, then scaled as an encoder scales a photo: as sharp, no aliasing
-        for mosaic in self._from_fitting(view, fine):
-            x, y = mosaic.to_pixel(view.lat, view.lon)
-            sx, sy = mosaic.pixels_per_km(view.lat)
-            half = view.reach_km * max(sx, sy) + 2
-            if half > mosaic.pixels.shape[0] / 2 or not mosaic.covers(x, y, half):
-                continue
-            window, left, top = _window(mosaic.pixels, x, y, half)
-            if window is None:
-                continue
-            matrix = _ground_to_window(view, fine, (sx, sy), (x - left, y - top))
-            picture = Image.fromarray(window).transform(
-                (fine, fine), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR
-            )
-            return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+        mosaic = self.mosaics[level]
+        x, y, half = _reach(mosaic, view)
+        window, left, top = _window(mosaic.pixels, x, y, half)
+        matrix = _ground_to_window(view, fine, mosaic.pixels_per_km(view.lat), (x - left, y - top))
+        picture = Image.fromarray(window).transform(
+            (fine, fine), Image.Transform.PERSPECTIVE, matrix, Image.Resampling.BILINEAR
+        )
+        return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+
+    def level(self, view: View, size: int = 64) -> int | None:
+        """Number of the mosaic that a crop of ``size`` pixels is cut from; None where the imagery does not reach."""
+        for level in self._from_fitting(view, 2 * size):
+            mosaic = self.mosaics[level]
+            x, y, half = _reach(mosaic, view)
+            if _holds(mosaic, x, y, half):
+                return level
         return None
 
-    def _from_fitting(self, view: View, fine: int) -> tuple[Mosaic, ...]:
+    def _from_fitting(self, view: View, fine: int) -> list[int]:
         """The mosaics to try: the coarsest that still has a source pixel per drawn one, then the rest."""
         wanted = fine / view.width_km * 0.8
         scales = [m.pixels_per_km(view.lat)[1] for m in self.mosaics]
         best = max((i for i, s in enumerate(scales) if s >= wanted), default=0)
-        return self.mosaics[best:] + self.mosaics[:best][::-1]
+        return [*range(best, len(self.mosaics)), *range(best - 1, -1, -1)]
 
     def has_detail(self, lat: float, lon: float) -> bool:
         """Whether the finest mosaic holds imagery at a place."""
@@ -220,12 +225,21 @@ def _mosaic(path: Path, zoom: int, cache: Path | None) -> Mosaic:
     return Mosaic(pixels, mercator=True, present=None if present.all() else present)
 
 
-def _window(pixels: np.ndarray, x: float, y: float, half: float) -> tuple[np.ndarray | None, int, int]:
-    """The square about (x, y), wrapped around the antimeridian; None where it leaves the top or bottom."""
-    height, width = pixels.shape[:2]
+def _reach(mosaic: Mosaic, view: View) -> tuple[float, float, float]:
+    """Centre of a view, and half the side of the square about it that it needs, in pixels."""
+    return *mosaic.to_pixel(view.lat, view.lon), view.reach_km * max(mosaic.pixels_per_km(view.lat)) + 2
+
+
+def _holds(mosaic: Mosaic, x: float, y: float, half: float) -> bool:
+    """Whether a mosaic reaches as far as a square does to the north and south, and has imagery all over it."""
+    height, top = mosaic.pixels.shape[0], math.floor(y - half)
+    return half <= height / 2 and top >= 0 and top + math.ceil(2 * half) + 1 <= height and mosaic.covers(x, y, half)
+
+
+def _window(pixels: np.ndarray, x: float, y: float, half: float) -> tuple[np.ndarray, int, int]:
+    """The square about (x, y), wrapped around the antimeridian, and its left and top edge."""
+    width = pixels.shape[1]
     left, top, side = math.floor(x - half), math.floor(y - half), math.ceil(2 * half) + 1
-    if top < 0 or top + side > height:
-        return None, left, top
     if left >= 0 and left + side <= width:
         return np.ascontiguousarray(pixels[top : top + side, left : left + side]), left, top
     columns = np.arange(left, left + side) % width
@@ -233,7 +247,7 @@ def _window(pixels: np.ndarray, x: float, y: float, half: float) -> tuple[np.nda
 
 
 @functools.lru_cache(maxsize=4096)
-def _stretch(tilt_deg: float) -> tuple[float, float]:
+def stretch(tilt_deg: float) -> tuple[float, float]:
     """(perspective term, vertical stretch) of an oblique view; (0, 1) straight down."""
     tilt = math.radians(tilt_deg)
     return 0.35 * math.sin(tilt), 1 / math.cos(tilt)
@@ -243,10 +257,10 @@ def _ground_to_window(
     view: View, size: int, scale: tuple[float, float], centre: tuple[float, float]
 ) -> tuple[float, ...]:
     """Pillow's eight perspective coefficients, from a drawn pixel to a pixel of the window."""
-    fade, stretch = _stretch(view.tilt_deg)
+    fade, lengthened = stretch(view.tilt_deg)
     # normalised picture coordinates: u right, v down, both in −1…1
     normalise = np.array([[2 / size, 0, -1], [0, 2 / size, -1], [0, 0, 1]])
-    look = np.array([[1, 0, 0], [0, stretch, 0], [0, fade, 1]]) * 1.0  # the top of a tilted view is farther away
+    look = np.array([[1, 0, 0], [0, lengthened, 0], [0, fade, 1]]) * 1.0  # the top of a tilted view is farther away
     heading = math.radians(view.heading_deg)
     turn = np.array([[math.cos(heading), -math.sin(heading), 0], [math.sin(heading), math.cos(heading), 0], [0, 0, 1]])
     half = view.width_km / 2

@@ -16,6 +16,7 @@ from gaea.finetune.crops import Crops
 from gaea.rag.orbitnet import MEAN, STD, OrbitNet, fit_filters
 
 BATCH = 64
+FILTERS, STANDARD = 5_000, 20_000  # crops to fit filters to, and to take the mean and spread of statistics from
 
 
 class Inputs(Protocol):
@@ -123,6 +124,19 @@ def prepare(
         chunk = slice(first, first + 2_000)
         standard[chunk] = tower.standardised(values[chunk].float().to(device)).to("cpu", torch.bfloat16)
     return Statistics(standard, crops.lat, crops.lon)
+
+
+def fit(
+    tower: OrbitNet, crops: Crops, augmented: AugmentConfig, *, image_size: int, seed: int = 0, device: str = "cpu"
+) -> None:
+    """Fit what the trunk does not learn, from some of the crops."""
+    rows = np.linspace(0, len(crops) - 1, min(len(crops), STANDARD)).astype(int)
+    some = Crops(*(getattr(crops, field.name)[rows] for field in dataclasses.fields(crops)))
+    sample = some.images_NHWC[:: max(len(rows) // FILTERS, 1)]
+    fit_filters(tower, normalise(floats(sample, image_size)), torch.Generator().manual_seed(seed))
+    tower.fix_standard(
+        gather_statistics(tower, some, augmented, image_size=image_size, seed=seed, device=device).float().to(device)
+    )
 
 
 def normalise(images_NCHW: Tensor) -> Tensor:

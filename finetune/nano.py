@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gaea.calibration import Calibration
 from gaea.engine import SPOKEN_FILE, TransformersEngine
 from gaea.errors import InputError
-from gaea.finetune import blocks, briefings, calibrate, inputs, llava, lora, recipe, sft
+from gaea.finetune import blocks, briefings, calibrate, globe, inputs, llava, lora, recipe, sft
 from gaea.finetune import captions as captioning
 from gaea.finetune import encoder as towers
 from gaea.finetune import gallery as lattice
@@ -69,6 +69,7 @@ class NanoRecipe:
     imagery: str = "../shared/data/bluemarble.mbtiles"
     cache: str | None = "runs/cache"
     pool: int = 90_000
+    views: int = 0
     validation: int = 1500
     calibration: int = 400
     talk_places: int = 12_000
@@ -254,9 +255,12 @@ class NanoRun:
         done = self.out / name / "tower.pt"
         tower = towers.build_tower(config)
         if not done.exists():
-            fed: inputs.Inputs = inputs.Pictures(self.pool, config.image_size, config.augment)
             if config.arch == "orbit":
                 tower, fed = self._statistics(config)
+            else:
+                fed = self._pictures(config)
+            if config.arch == "pair":
+                tower.textures.load_state_dict(self._fitted(config))
             model = towers.train(
                 config,
                 tower,
@@ -270,6 +274,24 @@ class NanoRun:
             write_atomically(done, lambda part: torch.save(model.tower.state_dict(), part))
         tower.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
         return tower.to(self.device).eval()
+
+    def _pictures(self, config: towers.EncoderConfig) -> inputs.Inputs:
+        """The pool, or more views than it holds, cut where they are learned from."""
+        told = self.config
+        if config.arch != "pair" or not told.views:
+            return inputs.Pictures(self.pool, config.image_size, config.augment)
+        crops = dataclasses.replace(told.crops, size=config.image_size)
+        views = globe.draw(PoolJob(told.imagery, told.cache, Part.TRAIN, told.views, crops, told.seed), self.workers)
+        return globe.Rendered(globe.Globe(self.imagery, self.device), views, config.image_size, config.augment)
+
+    def _fitted(self, config: towers.EncoderConfig) -> dict[str, Tensor]:
+        """State of the statistics' trunk with what it does not learn; kept between runs."""
+        kept = self.out / "fitted.pt"
+        if not kept.exists():
+            tower = towers.build_tower(config).textures
+            inputs.fit(tower, self.pool, config.augment, image_size=config.image_size, seed=config.seed)  # type: ignore[arg-type]
+            write_atomically(kept, lambda part: torch.save(tower.state_dict(), part))
+        return dict(torch.load(kept, map_location="cpu", weights_only=True))
 
     def _statistics(self, config: towers.EncoderConfig) -> tuple[nn.Module, inputs.Statistics]:
         """The trunk with its filters fitted, and what they see of the pool; kept between runs."""
@@ -297,7 +319,7 @@ class NanoRun:
 
         config, text = self.config.encoder, self.config.captions
         vision: dict[str, Any] = {"image_size": config.image_size}
-        if config.arch == "orbit":
+        if config.arch in ("orbit", "pair"):
             vision |= {"timm_model_name": config.trunk, "timm_pool": "", "timm_proj": ""}
         else:
             vision |= {
@@ -331,10 +353,13 @@ class NanoRun:
         told = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
         (folder / CONFIG_FILE).write_text(json.dumps(told, indent=2) + "\n")
         clip = open_clip.CLIP(config.embed_dim, vision, words)
-        trunk = clip.visual.trunk if config.arch == "orbit" else clip.visual
+        trunk = clip.visual if config.arch == "vit" else clip.visual.trunk
         trunk.load_state_dict(self.encoder.state_dict())
         tokenize = open_clip.tokenizer.HFTokenizer(str(folder), context_length=text.context)
-        known = self._pool_embeddings[: len(self.world)].float()
+        if config.arch == "orbit":
+            known = self._pool_embeddings[: len(self.world)].float()
+        else:  # a convolutional network takes its time over a pool of which the captions need a part
+            known = self._embed(self.pool.images_NHWC[: len(self.world)])
         losses = captioning.train(clip, tokenize, known, self.world, text)
         (folder.parent / "captions.json").write_text(json.dumps(losses))
         # Written last: a folder that has them is done.

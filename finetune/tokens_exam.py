@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gaea.belief import Belief
+from gaea.belief import ANSWERED, Belief
 from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.decoding import SearchConfig
 from gaea.errors import InputError
@@ -110,7 +110,7 @@ def examine_on_views(options: argparse.Namespace, gallery: Gallery) -> dict[str,
 
 
 def _placed(locator: GalleryTokens, density: NeighbourConfig, views: Crops, unseen: bool) -> list[Placed]:
-    near, found = NeighbourLocator(density), []
+    near, found = NeighbourLocator(density, locator.memory.rows), []
     for picture, lat, lon in zip(views.images_NHWC, views.lat.tolist(), views.lon.tolist(), strict=True):
         image = Image.fromarray(picture)
         recalled = locator.memory.recall(image)
@@ -145,7 +145,7 @@ def _told(placed: Sequence[Placed], read: Sequence[dict[str, Belief]], block: np
     nats = {}
     for name in (NEIGHBOURS, HEAD, POOLED):
         beliefs = [each[name] for each in read]
-        points = np.array([belief.point("median") for belief in beliefs])
+        points = np.array([belief.point(ANSWERED) for belief in beliefs])
         lat, lon = np.array([p.lat for p in placed]), np.array([p.lon for p in placed])
         error_km = np.asarray(great_circle_km(points[:, 0], points[:, 1], lat, lon))
         nats[name] = np.array([-float(b.log_density(p.lat, p.lon)) for b, p in zip(beliefs, placed, strict=True)])

@@ -214,7 +214,8 @@ class Chat:
         if self.neighbours.similar:
             lat, lon, similarity = self.neighbours.arrays()
             with self._timed("neighbours"):
-                found["neighbours"] = NeighbourLocator(trust.neighbours).belief(lat, lon, similarity)
+                rows = getattr(self._with.memory, "rows", None)
+                found["neighbours"] = NeighbourLocator(trust.neighbours, rows).belief(lat, lon, similarity)
         if self._with.engine.has_geotokens:
             with self._timed("tokens"):
                 messages = prompts.locate(prompts.neighbour_tokens(self.neighbours.similar))

@@ -25,6 +25,9 @@ from gaea.region import Region
 from gaea.sphere import EARTH_AREA_KM2, FloatArray
 
 _NO_AREA_KM2 = 1e-9 * EARTH_AREA_KM2  # what rounding leaves when cells cover the whole Earth
+ANSWERED: Loss = "near"
+"""The loss by which answers point (docs/decisions/0012-places-the-gallery-lacks.md)."""
+
 _NO_MASS = 1e-12  # what rounding leaves when probabilities add up to one
 
 
@@ -283,8 +286,9 @@ class Belief:
 
         Args:
             loss: ``median`` for the least expected distance, ``geoscore`` for the best expected GeoScore, ``hit`` for
-                the best chance of lying within ``radius_km``.
-            radius_km: Radius of a hit, km.
+                the best chance of lying within ``radius_km``, ``near`` for the same without an edge: the truth counts
+                by exp(−distance / ``radius_km``).
+            radius_km: Radius of a hit, or scale of nearness, km.
 
         Returns:
             Latitude and longitude in degrees. A belief that knows nothing gives (0, 0).

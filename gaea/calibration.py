@@ -16,6 +16,7 @@ from gaea.conformal import Promise, Risk
 from gaea.errors import GalleryError
 from gaea.fusion import Pool
 from gaea.locate.neighbours import NeighbourConfig
+from gaea.locate.surroundings import SurroundingsConfig
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -78,6 +79,8 @@ class Calibration:
             config: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in values["neighbours"].items()
             }
+            if config.get("surroundings") is not None:
+                config["surroundings"] = SurroundingsConfig(**config["surroundings"])
             return cls(neighbours=NeighbourConfig(**config), promise=promise, **lists)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GalleryError(f"{path.name} is not a calibration this version reads: {error}") from error

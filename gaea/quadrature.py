@@ -6,7 +6,7 @@ them, so that a belief of one face of the cube is a cloud of points and not a si
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gaea.errors import InputError
 from gaea.hilbert import MAX_LEVEL, CellArray, IntArray, leaf_of_xyz
 from gaea.sphere import FloatArray
 
-Loss: TypeAlias = Literal["median", "geoscore", "hit"]
+Loss: TypeAlias = Literal["median", "geoscore", "hit", "near"]
 
 _FINEST_KM = 1e-3  # no use in dividing where mass times width is below a metre
 _WIDEST_DIAGONAL_KM = 2.4386546 * sphere.EARTH_RADIUS_KM  # S2's kMaxDiag at level 0; halves from level to level
@@ -68,7 +68,8 @@ def expected_loss(
     """Give the expected losses ``(c,)`` of answering places ``(c, 3)`` where the truth is one of points ``(m, 3)``.
 
     The losses are great-circle km (``median``: its minimiser is the geometric median), 5000 less the GeoScore
-    (``geoscore``) and missing by more than ``radius_km`` (``hit``).
+    (``geoscore``), missing by more than ``radius_km`` (``hit``), and 1 − exp(−distance / ``radius_km``) (``near``), a
+    hit without an edge: it asks for the place where most mass is close by, and within that for its middle.
     """
     losses = np.empty(len(places))
     rows = max(1, (1 << 18) // max(len(points), 1))
@@ -80,6 +81,8 @@ def expected_loss(
             value = sphere.EARTH_RADIUS_KM * np.arccos(cosine)
             if loss == "geoscore":
                 value = sphere.GEOSCORE_MAX - sphere.geoscore(value)
+            elif loss == "near":
+                value = -np.expm1(-value / radius_km)
         losses[start : start + rows] = value @ masses
     return losses
 
@@ -94,16 +97,15 @@ def least_loss_point(cells: CellArray, masses: FloatArray, *, loss: Loss, radius
     Raises:
         InputError: The loss is not known, or its radius not positive.
     """
-    if loss not in ("median", "geoscore", "hit") or not radius_km > 0:
-        raise InputError(
-            f"loss {loss!r} with radius {radius_km} km: expected 'median', 'geoscore' or 'hit', radius > 0"
-        )
+    if loss not in get_args(Loss) or not radius_km > 0:
+        known = ", ".join(map(repr, get_args(Loss)))
+        raise InputError(f"loss {loss!r} with radius {radius_km} km: expected one of {known}, and a radius > 0")
     if not np.abs(masses).sum() > 1e-9:
         return 0.0, 0.0
     places = _modes(cells, masses)
     points, weights = _thinned(*quadrature(cells, masses))
     places = np.concatenate([places, points[np.argsort(-weights, kind="stable")[:32]]])
-    if loss == "hit":
+    if loss in ("hit", "near"):
         places = np.concatenate([places, _local_means(places, points, weights, radius_km)])
     losses = expected_loss(places, points, weights, loss, radius_km)
     best, best_loss = places[0], np.inf

@@ -87,7 +87,7 @@ def by_least_loss(belief: Belief, *, loss: Loss = "median", radius_km: float = 2
 
     Args:
         belief: Such as :meth:`Decoded.belief`, or :meth:`Decoded.votes` for the draws alone.
-        loss: ``median`` for distance, ``geoscore``, or ``hit`` within ``radius_km``.
+        loss: ``median`` for distance, ``geoscore``, ``hit`` within ``radius_km``, or ``near`` on its scale.
         radius_km: Of a hit.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaea import places
 from gaea.answer import Alternative, Answer, Confidence, Evidence, FileClaim, Place, Point
-from gaea.belief import Belief
+from gaea.belief import ANSWERED, Belief
 from gaea.briefing import CANNOT_TELL, UNSURE, Briefing, how_sure, place_facts
 from gaea.calibration import Calibration
 from gaea.findings import EvidenceKind
@@ -45,7 +45,7 @@ def find(
     familiar: bool = True,
 ) -> Finding:
     """Read a belief: the point of least expected distance, its areas, the place, the alternatives and the evidence."""
-    lat, lon = belief.point("median")
+    lat, lon = belief.point(ANSWERED)
     half, most = (belief.radius_km(lat, lon, mass) for mass in trust.region_mass)
     told = how_sure(half, most, belief.information_gain(), trust.abstain_radius_km)
     sure = told if familiar else CANNOT_TELL

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gaea.belief import ANSWERED
 from gaea.calibration import Calibration
 from gaea.conformal import conformal_mass, mass_to_reach
 from gaea.errors import InputError
@@ -103,7 +104,7 @@ def learn(gallery: Gallery, store: Store, config: LeaveOut | None = None) -> Lea
     locator, sizes = NeighbourLocator(density), np.flatnonzero(~fits)
     beliefs = [locator.belief(lat[i], lon[i], similarity[i]) for i in sizes]
     needed = np.array([mass_to_reach(b, true_lat[i], true_lon[i]) for b, i in zip(beliefs, sizes, strict=True)])
-    points = np.array([belief.point("median") for belief in beliefs])
+    points = np.array([belief.point(ANSWERED) for belief in beliefs])
     errors_km = np.asarray(great_circle_km(points[:, 0], points[:, 1], true_lat[sizes], true_lon[sizes]))
     far = away[order][sizes]
     n = len(needed)

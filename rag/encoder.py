@@ -215,7 +215,7 @@ class OpenClipEncoder:
     def _load(self) -> tuple[Any, Any]:
         import open_clip
 
-        import gaea.rag.orbitnet  # noqa: F401 - registers the shipped trunk with timm
+        import gaea.rag.orbitpair  # noqa: F401 - registers the shipped trunks with timm
 
         try:
             model, transform = open_clip.create_model_from_pretrained(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 from PIL import Image
 
 from gaea.locate.neighbours import Neighbours
+from gaea.locate.surroundings import RowDensity
 from gaea.narrowing import Narrowing
 from gaea.rag.encoder import Encoder
 from gaea.rag.gallery import Gallery
@@ -36,6 +38,11 @@ class GalleryMemory:
 
     def __post_init__(self) -> None:
         self.gallery.check_encoder(self.encoder)
+
+    @cached_property
+    def rows(self) -> RowDensity:
+        """How densely the gallery's rows lie."""
+        return RowDensity(self.gallery.lat, self.gallery.lon)
 
     @property
     def name(self) -> str:

@@ -7,6 +7,9 @@ between them may depend on how similar the best neighbour is, which is what tell
 
     p(x) = Σ_b s_b Σ_i w_i vMF(x; μ_i, κ_b) + s_0 / 4πR²,   w = softmax(similarity / temperature),   κ_b = (R / σ_b)²
 
+A share may go to the places that the gallery does not hold as well (:mod:`gaea.locate.surroundings`); where it is not
+known how densely the gallery's rows lie, the widest kernel has it.
+
 Retrieval as a distribution over places is Img2Loc's and G3's neighbours made explicit; the density is textbook
 (K. Mardia & P. Jupp, Directional Statistics, 2000, §9.3 and §12.2). Nothing here looks at pictures or knows a store.
 """
@@ -25,6 +28,7 @@ from gaea.errors import InputError
 from gaea.hilbert import MAX_LEVEL
 from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine, spread
 from gaea.locate.recalled import Citation, Neighbour, Neighbours, Role, cite
+from gaea.locate.surroundings import RowDensity, SurroundingsConfig, SurroundingsLocator
 from gaea.sphere import EARTH_AREA_KM2, to_xyz
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -40,16 +44,18 @@ class NeighbourConfig:
         k: Neighbours heard; further ones are ignored.
         temperature: Softmax temperature of cosines; small values listen to the best alone.
         bandwidths_km: Standard deviation σ_b of each kernel along one axis.
-        bandwidth_weights: Share of each kernel in the mass that is not background.
+        bandwidth_weights: Share of each kernel in the mass that is not background, and of the surroundings last, where
+            there are any.
         background: Share spread evenly over the Earth, at the reference similarity.
-        similarity_slopes: By how much the log-share of each kernel, against the background's, grows with the best
-            similarity; empty for not at all.
+        similarity_slopes: By how much the log-share of each kernel (and of the surroundings), against the background's,
+            grows with the best similarity; empty for not at all.
         similarity_reference: Best similarity at which the shares are as given.
         similarity_range: Best similarities seen in the fit; beyond them the shares stay as at the nearer end.
         coarse_level: S2 level at which the search for cells starts.
         finest_level: Level at which it ends.
         split_mass: A cell is split while it holds more than this of kernels less than twice as wide as itself.
         max_cells: Splitting stops here, the heaviest cells first.
+        surroundings: How neighbours are generalised to places without rows; None for not at all.
 
     Raises:
         InputError: A value out of range.
@@ -67,17 +73,19 @@ class NeighbourConfig:
     finest_level: int = 10
     split_mass: float = 0.001
     max_cells: int = 4000
+    surroundings: SurroundingsConfig | None = None
 
     def __post_init__(self) -> None:
         """Check every field, naming the one at fault."""
         n = len(self.bandwidths_km)
+        shared = n + (self.surroundings is not None)
         checks = {
             "k": self.k >= 1,
             "temperature": self.temperature > 0,
             "bandwidths_km": n >= 1 and min(self.bandwidths_km, default=0) > 0,
-            "bandwidth_weights": len(self.bandwidth_weights) == n and min(self.bandwidth_weights, default=0) > 0,
+            "bandwidth_weights": len(self.bandwidth_weights) == shared and min(self.bandwidth_weights, default=0) > 0,
             "background": 0 <= self.background < 1,
-            "similarity_slopes": len(self.similarity_slopes) in (0, n),
+            "similarity_slopes": len(self.similarity_slopes) in (0, shared),
             "similarity_range": self.similarity_range[0] <= self.similarity_range[1],
             "coarse_level": 0 <= self.coarse_level <= 6,
             "finest_level": self.coarse_level <= self.finest_level <= MAX_LEVEL,
@@ -88,7 +96,7 @@ class NeighbourConfig:
             raise InputError("neighbour settings out of range: " + ", ".join(f"{x}={getattr(self, x)!r}" for x in bad))
 
     def shares(self, best_similarity: ArrayLike) -> FloatArray:
-        """Mass of each kernel and, last, of the background: shape (…, kernels + 1), summing to one."""
+        """Mass of each kernel, of the surroundings, if any, and of the background: (…, shares), summing to one."""
         best = np.clip(np.asarray(best_similarity, np.float64), *self.similarity_range)[..., None]
         weights = np.asarray(self.bandwidth_weights, np.float64)
         at_reference = np.append((1 - self.background) * weights / weights.sum(), self.background)
@@ -104,11 +112,16 @@ class NeighbourLocator:
 
     name = "neighbours"
 
-    def __init__(self, config: NeighbourConfig | None = None) -> None:
+    def __init__(self, config: NeighbourConfig | None = None, rows: RowDensity | None = None) -> None:
+        """Locate as ``config`` says; ``rows`` tell how densely those of the gallery lie, where that is known."""
         self.config = config or NeighbourConfig()
+        wider = self.config.surroundings
+        self._surroundings = SurroundingsLocator(rows, wider) if rows is not None and wider else None
 
-    def belief(self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike) -> Belief:
+    def belief(self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, *, around: Belief | None = None) -> Belief:
         """The belief that one picture's neighbours, most similar first, each array of shape (k,), support.
+
+        ``around`` is what the surroundings say, where that is known already.
 
         Cells start even and are split where the mass is. A cell is listed where the neighbours say more than the
         background does; ``elsewhere`` holds the rest of the Earth: the background there, and the kernels' far tails.
@@ -118,6 +131,12 @@ class NeighbourLocator:
         """
         mu, weights, shares = self._components(lat, lon, similarity)
         config = self.config
+        if around is None and self._surroundings is not None:
+            around = self._surroundings.belief(lat, lon, similarity)
+        beyond = 0.0
+        if around is not None and config.surroundings is not None:
+            beyond = float(config.shares(np.asarray(similarity, np.float64)[: config.k].max())[-2])
+            shares[-2] -= beyond  # which the widest kernel has for them
         listed, kernel_mass = spread(
             mu,
             shares[:-1, None] * weights,
@@ -128,7 +147,12 @@ class NeighbourLocator:
         )
         background = shares[-1] * cells.area_km2(listed) / EARTH_AREA_KM2
         mass, keep = kernel_mass + background, kernel_mass > background
-        return Belief.from_weights(listed[keep], mass[keep], elsewhere=min(1.0, float(mass[~keep].sum())))
+        rest = min(1.0, float(mass[~keep].sum()))
+        if around is None or not beyond:
+            return Belief.from_weights(listed[keep], mass[keep], elsewhere=rest)
+        both = np.concatenate([listed[keep], around.cells])
+        added = np.concatenate([mass[keep], beyond * np.exp(around.log_prob)])
+        return Belief.from_weights(both, added, elsewhere=rest + beyond * around.elsewhere)
 
     def log_density(
         self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, at_lat: ArrayLike, at_lon: ArrayLike
@@ -220,7 +244,10 @@ class NeighbourLocator:
     def _components(
         self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Unit vectors (…, k, 3), weights (…, k) and shares (…, kernels + 1)."""
+        """Unit vectors (…, k, 3), weights (…, k) and shares (…, kernels + 1).
+
+        What the surroundings have a share of goes to the widest kernel.
+        """
         k = self.config.k
         score = np.asarray(similarity, np.float64)[..., :k]
         if score.ndim < 1 or score.shape[-1] == 0:
@@ -228,4 +255,9 @@ class NeighbourLocator:
         best = score.max(axis=-1, keepdims=True)
         weights = np.exp((score - best) / self.config.temperature)
         mu = to_xyz(np.asarray(lat)[..., :k], np.asarray(lon)[..., :k])
-        return mu, weights / weights.sum(axis=-1, keepdims=True), self.config.shares(best[..., 0])
+        shares = self.config.shares(best[..., 0])
+        if self.config.surroundings is not None:
+            shares = np.concatenate(
+                [shares[..., :-3], shares[..., -3:-2] + shares[..., -2:-1], shares[..., -1:]], axis=-1
+            )
+        return mu, weights / weights.sum(axis=-1, keepdims=True), shares

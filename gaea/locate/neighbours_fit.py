@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaea.errors import InputError
 from gaea.locate.kernels import kernel_per_km2, one_minus_cosine
 from gaea.locate.neighbours import NeighbourConfig
+from gaea.locate.surroundings import SurroundingsConfig
 from gaea.sphere import EARTH_AREA_KM2, to_xyz
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -39,6 +40,7 @@ def fit(
     temperatures: tuple[float, ...] = TEMPERATURES,
     bandwidths_km: tuple[float, ...] = BANDWIDTHS_KM,
     gated: bool = True,
+    around: tuple[SurroundingsConfig, ArrayLike] | None = None,
 ) -> NeighbourConfig:
     """Choose temperature, bandwidths and shares that make the true places most likely.
 
@@ -52,6 +54,8 @@ def fit(
         temperatures: Grid to search.
         bandwidths_km: Grid whose every pair is tried.
         gated: Whether the shares may follow the best similarity.
+        around: How neighbours are generalised to places without rows, and the density per km² that comes of it at the
+            true places, shape (q,); None for not at all.
 
     Returns:
         ``start`` with the fitted fields replaced. The background keeps at least 0.1 %, so that no place is impossible.
@@ -69,6 +73,7 @@ def fit(
     away = one_minus_cosine(to_xyz(truth, true_lon)[:, None], mu)[:, 0]
     kernels = np.stack([kernel_per_km2(away, sigma) for sigma in bandwidths_km], axis=1) * EARTH_AREA_KM2
     best = score.max(axis=1)
+    generalised = np.asarray(around[1], np.float64)[:, None] * EARTH_AREA_KM2 if around else np.zeros((len(truth), 0))
 
     tried = []
     for temperature in temperatures:
@@ -76,7 +81,7 @@ def fit(
         weights /= weights.sum(axis=1, keepdims=True)
         density = np.einsum("qbk,qk->qb", kernels, weights)
         for pair in itertools.combinations(range(len(bandwidths_km)), 2):
-            columns = _with_background(density[:, pair])
+            columns = _with_background(np.concatenate([density[:, pair], generalised], axis=1))
             shares = _shares(columns)
             tried.append((np.log(columns @ shares).mean(), temperature, pair, shares, columns))
     _, temperature, pair, shares, columns = max(tried, key=lambda attempt: attempt[0])
@@ -89,6 +94,7 @@ def fit(
         similarity_slopes=(),
         similarity_reference=float(np.median(best)),
         similarity_range=(float(best.min()), float(best.max())),
+        surroundings=around[0] if around else None,
     )
     return _gated(fitted, columns, best) if gated else fitted
 

@@ -32,6 +32,9 @@ VIT = encoder.EncoderConfig(
 )  # fmt: skip
 
 
+PAIR = dataclasses.replace(ORBIT, arch="pair", trunk="gaea_orbitpair_tiny", halves_weight=0.5)
+
+
 @pytest.fixture(scope="module")
 def crops():
     rng = np.random.default_rng(0)
@@ -54,7 +57,7 @@ def killed_at(step):
     return progress
 
 
-@pytest.mark.parametrize("config", [ORBIT, VIT], ids=["orbit", "vit"])
+@pytest.mark.parametrize("config", [ORBIT, PAIR, VIT], ids=["orbit", "pair", "vit"])
 def test_a_killed_run_equals_an_unbroken_one(config, crops, tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "fit_filters", functools.partial(inputs.fit_filters, patches=500))
     taught = torch.nn.functional.normalize(torch.randn(40, 32, generator=torch.Generator().manual_seed(2)))
@@ -67,6 +70,8 @@ def test_a_killed_run_equals_an_unbroken_one(config, crops, tmp_path, monkeypatc
             fed = inputs.prepare(tower, crops, config.augment, image_size=config.image_size)
         else:
             fed = inputs.Pictures(crops, config.image_size, config.augment)
+        if config.arch == "pair":
+            inputs.fit(tower.textures, crops, config.augment, image_size=config.image_size)
         return encoder.train(config, tower, fed, crops, tmp_path / folder, teacher=teacher, **options)
 
     whole = train("whole")

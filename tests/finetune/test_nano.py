@@ -6,13 +6,16 @@ import shutil
 from importlib import resources
 
 import jsonschema
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gaea.answer import schema
 from gaea.errors import InputError
 from gaea.finetune import nano, recipe
 from gaea.finetune.splits import Part, part_of
+from gaea.rag.encoder import OpenClipEncoder
 
 pytestmark = [
     pytest.mark.slow,
@@ -107,6 +110,28 @@ def test_a_stage_killed_while_it_writes_leaves_nothing_that_passes_for_done(run,
     assert len(made.world) == config.talk_places
     for name, value in run.encoder.state_dict().items():
         assert (made.encoder.state_dict()[name] == value).all()
+
+
+def test_the_trunk_of_two_halves_learns_from_views_that_are_cut_as_they_are_needed(run, config, tmp_path):
+    for kept in ("pool", "tokenizer"):
+        shutil.copytree(run.out / kept, tmp_path / kept)
+    shutil.copy(run.out / "world.json", tmp_path)
+    replace = dataclasses.replace
+    pair = replace(
+        config.encoder, arch="pair", trunk="gaea_orbitpair_tiny", steps=3, batch_size=8, checkpoint_every=3,
+        halves_weight=1.0,
+    )  # fmt: skip
+    made = nano.NanoRun(replace(config, encoder=pair, views=24), tmp_path, workers=1)
+    learned = made.encoder.state_dict()
+    fitted = made._fitted(pair)
+    assert torch.equal(learned["textures.stems.0.weight"], fitted["stems.0.weight"])
+    assert not torch.equal(learned["textures.head.weight"], fitted["head.weight"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nano.globe, "draw", lambda *_, **__: pytest.fail("a finished stage drew views"))
+        encoder = OpenClipEncoder(nano.NanoRun(made.config, tmp_path, workers=1).clip)
+    rows = encoder.encode([Image.fromarray(picture) for picture in run.pool.images_NHWC[:3]])
+    assert rows.shape == (3, pair.embed_dim)
+    np.testing.assert_allclose(np.linalg.norm(rows[:, : pair.embed_dim // 2], axis=1), 0.5**0.5, atol=1e-3)
 
 
 def test_what_ships_is_complete_and_holds_no_training_state(shipped):
