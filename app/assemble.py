@@ -159,7 +159,9 @@ def _memory(settings: Settings, tell: Callable[[str], None]) -> tuple[GalleryMem
         tell(f"building the index once: {done:,} of {total:,}")
 
     store = open_store(gallery, settings.store, cache_folder(), progress=building)
-    return GalleryMemory(encoder, gallery, store), _calibration(rows.parent)
+    trust = _calibration(rows.parent)
+    around = trust.neighbours.surroundings
+    return GalleryMemory(encoder, gallery, store, depth=around.k if around else 0), trust
 
 
 def _from_index(settings: Settings, folder: Path, tell: Callable[[str], None]) -> GalleryMemory:

@@ -50,7 +50,7 @@ Guess = tuple[np.ndarray, np.ndarray]
 VIEWS = CropConfig(size=128, width_km=(100.0, 150.0))
 SIDE, FILTERS, FIELDS, EPOCHS, BATCH = 64, 500, 3, 14, 512
 KMEANS_FROM, PATCHES = 20_000, 60_000
-SOFT_KM, NEIGHBOURS = 80.0, 64
+SOFT_KM, NEIGHBOURS = 80.0, 1024
 
 
 # ── what is held out ────────────────────────────────────────────────────────

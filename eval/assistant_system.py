@@ -137,7 +137,7 @@ class AssistantSystem:
             if chat.neighbours.similar:
                 rows = getattr(self._assistant.memory, "rows", None)
                 locator = NeighbourLocator(self._assistant.calibration.neighbours, rows)
-                beliefs["neighbours"] = locator.belief(*chat.neighbours.arrays())
+                beliefs["neighbours"] = locator.of(chat.neighbours)
             chat.beliefs = beliefs  # type: ignore[misc] # a cached property, set before it is asked for
             chat.examined = held  # type: ignore[attr-defined] # kept with the conversation it belongs to
         return held

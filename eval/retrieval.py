@@ -150,7 +150,7 @@ def by_k(
         density = dataclasses.replace(assistant.calibration.neighbours, k=k)
         locator = NeighbourLocator(density, getattr(assistant.memory, "rows", None))
         outcomes = [
-            _outcome(query, locator.belief(*found.arrays()).point(ANSWERED) if found.similar else None)
+            _outcome(query, locator.of(found).point(ANSWERED) if found.similar else None)
             for query, found in zip(queries, recalled, strict=True)
         ]
         told[str(k)] = score(outcomes, draws)

@@ -38,6 +38,7 @@ TOKEN_TEMPERATURES = (1.0, 1.4, 2.0, 3.0)
 STRANGER_SHARE = 0.02  # of pictures of the gallery's own world that may be taken for strangers
 FEWEST = 100  # validation pictures; with fewer, all of them fit and size
 FOLDS = 4
+DEPTH = SurroundingsConfig().k  # of the ranking that is to be recalled
 LEAST = 10  # pictures of unseen blocks, and of seen ones
 WIDEST_KM = 1500.0  # a point whose half lies farther off is of no use to anybody, whatever the risk
 LEAST_BITS = 1.0  # below it `briefing.how_sure` gives no point whatever the radius
@@ -77,7 +78,7 @@ def gather(
             score = engine.scorer(asked, engine.see(image))
             tokens = {t: search(score, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
             more = {name: locate(image, recalled) for name, locate in (others or {}).items()}
-            strange, around = memory.strangeness(image), beyond.belief(*recalled.arrays())
+            strange, around = memory.strangeness(image), beyond.belief(*(recalled.ranking or recalled.arrays()))
             found.append(Evidence(recalled, tokens, lat, lon, strange, part is unseen, more, around))
             if len(found) % 100 == 0:
                 logger.info("%d of %d pictures", len(found), len(unseen) + len(seen))

@@ -91,7 +91,7 @@ def gathered(options: argparse.Namespace) -> list[Evidence]:
     imagery = open_imagery(source, options.cache)
     rows = options.gallery / GALLERY_FILE if options.gallery.is_dir() else options.gallery
     gallery = Gallery.read(rows)
-    memory = GalleryMemory(OpenClipEncoder(options.clip), gallery, MemoryStore.open(gallery))
+    memory = GalleryMemory(OpenClipEncoder(options.clip), gallery, MemoryStore.open(gallery), depth=calibrate.DEPTH)
     engine = TransformersEngine(options.llava, system=options.system)
     if not engine.has_geotokens:
         raise InputError(f"{options.llava} has no S2 symbols in its vocabulary: there is nothing to weigh it by")

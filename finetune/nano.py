@@ -217,7 +217,9 @@ class NanoRun:
         """How far each locator is trusted, learned on validation places."""
         path = self.out / "gallery" / "calibration.json"
         if not path.exists():
-            memory = GalleryMemory(OpenClipEncoder(self.clip), self.gallery, MemoryStore.open(self.gallery))
+            memory = GalleryMemory(
+                OpenClipEncoder(self.clip), self.gallery, MemoryStore.open(self.gallery), depth=calibrate.DEPTH
+            )
             engine = TransformersEngine(self.llava, system=False)
             rng = np.random.default_rng((self.config.seed, 8))
             asked = dataclasses.replace(self.config.probe, size=blocks.PROBE.size)

@@ -22,7 +22,7 @@ from gaea.calibration import CALIBRATION_FILE, Calibration
 from gaea.decoding import SearchConfig
 from gaea.errors import InputError
 from gaea.finetune.blocks import PROBE, draw_even
-from gaea.finetune.calibrate import TOKEN_TEMPERATURES
+from gaea.finetune.calibrate import DEPTH, TOKEN_TEMPERATURES
 from gaea.finetune.crops import Crops
 from gaea.finetune.imagery import open_imagery
 from gaea.finetune.splits import Part, block_address
@@ -98,7 +98,7 @@ def examine_on_views(options: argparse.Namespace, gallery: Gallery) -> dict[str,
     """
     source = options.imagery or str(Path(os.environ.get("GAEA_DATA", "../shared/data")) / "bluemarble.mbtiles")
     imagery, encoder = open_imagery(source, options.cache), load_encoder(options.encoder)
-    memory = GalleryMemory(encoder, gallery, MemoryStore.open(gallery))
+    memory = GalleryMemory(encoder, gallery, MemoryStore.open(gallery), depth=DEPTH)
     beside = options.gallery if options.gallery.is_dir() else options.gallery.parent
     trust = options.calibration or beside / CALIBRATION_FILE
     density = Calibration.load(trust).neighbours if trust.is_file() else NeighbourConfig()
@@ -110,12 +110,12 @@ def examine_on_views(options: argparse.Namespace, gallery: Gallery) -> dict[str,
 
 
 def _placed(locator: GalleryTokens, density: NeighbourConfig, views: Crops, unseen: bool) -> list[Placed]:
-    near, found = NeighbourLocator(density, locator.memory.rows), []
+    near, found = NeighbourLocator(density, getattr(locator.memory, "rows", None)), []
     for picture, lat, lon in zip(views.images_NHWC, views.lat.tolist(), views.lon.tolist(), strict=True):
         image = Image.fromarray(picture)
         recalled = locator.memory.recall(image)
         head = {t: locator.belief(image, recalled, SearchConfig(temperature=t)) for t in TOKEN_TEMPERATURES}
-        found.append(Placed(lat, lon, unseen, near.belief(*recalled.arrays()), head))
+        found.append(Placed(lat, lon, unseen, near.of(recalled), head))
         if len(found) % 50 == 0:
             logger.info("%d of %d %s views", len(found), len(views), "unseen" if unseen else "seen")
     return found

@@ -212,10 +212,9 @@ class Chat:
         """What each locator believes, by name."""
         trust, found = self._with.calibration, {}
         if self.neighbours.similar:
-            lat, lon, similarity = self.neighbours.arrays()
             with self._timed("neighbours"):
                 rows = getattr(self._with.memory, "rows", None)
-                found["neighbours"] = NeighbourLocator(trust.neighbours, rows).belief(lat, lon, similarity)
+                found["neighbours"] = NeighbourLocator(trust.neighbours, rows).of(self.neighbours)
         if self._with.engine.has_geotokens:
             with self._timed("tokens"):
                 messages = prompts.locate(prompts.neighbour_tokens(self.neighbours.similar))

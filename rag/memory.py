@@ -13,7 +13,7 @@ from gaea.narrowing import Narrowing
 from gaea.rag.encoder import Encoder
 from gaea.rag.gallery import Gallery
 from gaea.rag.narrow import NarrowedStore, allowed_rows
-from gaea.rag.neighbours import DEFAULT, Exclusion, RetrievalConfig, find
+from gaea.rag.neighbours import DEFAULT, Exclusion, RetrievalConfig, find, search
 from gaea.rag.store import Store
 
 
@@ -21,7 +21,8 @@ from gaea.rag.store import Store
 class GalleryMemory:
     """An encoder, the rows it encoded, and a store that finds them again.
 
-    ``caps`` says what else the neighbours must obey; its counts are replaced by the three before it.
+    ``caps`` says what else the neighbours must obey; its counts are replaced by the three of ``k``. ``depth`` is how
+    many rows of the ranking are given besides, without caps; 0 is none.
 
     Raises:
         GalleryError: The gallery was built by another encoder.
@@ -33,6 +34,7 @@ class GalleryMemory:
     k: int = 64
     k_dissimilar: int = 2
     k_hard: int = 2
+    depth: int = 0
     caps: RetrievalConfig = DEFAULT
     label: str = ""
 
@@ -72,7 +74,12 @@ class GalleryMemory:
             k_hard=self.k_hard,
             exclusions=(*self.caps.exclusions, *([exclude] if exclude else [])),
         )
-        return find(self.encoder.encode([image])[0], store, self.gallery, config)
+        embedding = self.encoder.encode([image])
+        found = find(embedding[0], store, self.gallery, config)
+        if not self.depth:
+            return found
+        deep = search(embedding, store, self.gallery, min(self.depth, len(self.gallery)), exclude=exclude)
+        return dataclasses.replace(found, ranking=(deep.lat[0], deep.lon[0], deep.similarity[0]))
 
     def strangeness(self, image: Image.Image) -> float:
         """How unlike the gallery's world a picture is; 0 where the encoder cannot tell."""

@@ -118,6 +118,17 @@ class NeighbourLocator:
         wider = self.config.surroundings
         self._surroundings = SurroundingsLocator(rows, wider) if rows is not None and wider else None
 
+    def of(self, neighbours: Neighbours) -> Belief:
+        """The belief that recalled neighbours support; the surroundings are read from the whole ranking.
+
+        Raises:
+            InputError: No neighbours.
+        """
+        around = None
+        if self._surroundings is not None and neighbours.ranking is not None:
+            around = self._surroundings.belief(*neighbours.ranking)
+        return self.belief(*neighbours.arrays(), around=around)
+
     def belief(self, lat: ArrayLike, lon: ArrayLike, similarity: ArrayLike, *, around: Belief | None = None) -> Belief:
         """The belief that one picture's neighbours, most similar first, each array of shape (k,), support.
 

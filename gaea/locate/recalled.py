@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -31,10 +32,15 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What was retrieved for one picture: the similar, most similar first, and the dissimilar."""
+    """What was retrieved for one picture: the similar, most similar first, and the dissimilar.
+
+    ``ranking`` goes deeper than the similar, for whoever asks how well a picture fits whole regions: latitudes,
+    longitudes and similarities, each of shape (m,); None where no one asked.
+    """
 
     similar: tuple[Neighbour, ...] = ()
     dissimilar: tuple[Neighbour, ...] = ()
+    ranking: tuple[FloatArray, FloatArray, FloatArray] | None = dataclasses.field(default=None, compare=False)
 
     def arrays(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Latitudes, longitudes and similarities of the similar neighbours, each of shape (k,)."""

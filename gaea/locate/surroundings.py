@@ -58,8 +58,8 @@ class SurroundingsConfig:
         InputError: A value out of range.
     """
 
-    k: int = 64
-    temperature: float = 0.06
+    k: int = 1024
+    temperature: float = 0.04
     bandwidth_km: float = 100.0
     sparsest: float = 0.03
     background: float = 0.02

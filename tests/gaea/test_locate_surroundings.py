@@ -11,7 +11,7 @@ from gaea.belief import Belief
 from gaea.calibration import Calibration
 from gaea.errors import InputError
 from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine
-from gaea.locate.neighbours import NeighbourConfig, NeighbourLocator
+from gaea.locate.neighbours import Neighbour, NeighbourConfig, NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
 from gaea.locate.surroundings import RowDensity, SurroundingsConfig, SurroundingsLocator
 from gaea.sphere import destination, great_circle_km, to_xyz
@@ -146,6 +146,19 @@ def test_a_mixture_holds_what_its_parts_hold(holed):
     assert mass_near(belief, HOLE, 150) == pytest.approx(told, rel=0.03)
     given = NeighbourLocator(MIXED).belief(lat, lon, similarity, around=around)
     np.testing.assert_array_equal(given.log_prob, belief.log_prob)
+
+
+def test_they_are_read_from_the_whole_ranking(holed):
+    lat, lon, similarity = ring(*holed, n=400)
+    rows = RowDensity(*holed)
+    similar = tuple(Neighbour(i, lat[i], lon[i], similarity[i], "similar") for i in range(8))
+    around = SurroundingsLocator(rows).belief(lat, lon, similarity)
+    told = NeighbourLocator(MIXED, rows).of(Neighbours(similar, (), (lat, lon, similarity)))
+    few = lat[:8], lon[:8], similarity[:8]
+    np.testing.assert_array_equal(told.log_prob, NeighbourLocator(MIXED).belief(*few, around=around).log_prob)
+    without = NeighbourLocator(MIXED, rows).of(Neighbours(similar))
+    np.testing.assert_array_equal(without.log_prob, NeighbourLocator(MIXED, rows).belief(*few).log_prob)
+    assert len(told.cells) != len(without.cells)
 
 
 def test_fitting_gives_them_a_share_where_they_are_right(holed):

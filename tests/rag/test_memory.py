@@ -84,3 +84,16 @@ def test_another_encoder_is_refused(gallery):
     stranger.fingerprint = "0" * 64
     with pytest.raises(GalleryError):
         GalleryMemory(stranger, gallery, MemoryStore.open(gallery))
+
+
+def test_the_ranking_goes_as_deep_as_asked_and_changes_nothing_else(gallery):
+    shallow, deep = make(gallery), make(gallery, depth=150)
+    found, more = (memory.recall(picture(150)) for memory in (shallow, deep))
+    assert [n.row for n in found.similar] == [n.row for n in more.similar]
+    assert [n.row for n in found.dissimilar] == [n.row for n in more.dissimilar]
+    assert found.ranking is None
+    lat, lon, similarity = more.ranking
+    assert len(lat) == min(150, len(gallery))
+    assert (np.diff(similarity) <= 0).all()
+    for ranked, told in zip((lat, lon, similarity), more.arrays(), strict=True):
+        np.testing.assert_allclose(ranked[: len(told)], told, atol=1e-6)
