@@ -18,6 +18,7 @@ from gaea.decoding import NextToken
 from gaea.engine import Engine, Sight
 from gaea.errors import InputError
 from gaea.locate.neighbours import Neighbours, Role
+from gaea.locate.surroundings import RowDensity
 from gaea.photo import Photo
 
 TOLD_OTHERS = 4  # lines of the block of S2 symbols, after the prompt's own number of similar ones
@@ -63,9 +64,10 @@ def chat(assistant: Assistant, image: Image.Image, recalled: Neighbours, variant
         seen: What the picture cost already, shared by the variants.
     """
     others = tuple(n for n in recalled.dissimilar if n.role == variant.others)
-    told = Neighbours(recalled.similar, others) if variant.similar else Neighbours()
+    told = Neighbours(recalled.similar, others, recalled.ranking) if variant.similar else Neighbours()
     engine = _Retold(assistant.engine, told, seen, variant.lines)
-    memory = _Recalled(assistant.memory.name if assistant.memory else "", told, seen.strangeness)
+    rows = getattr(assistant.memory, "rows", None)
+    memory = _Recalled(assistant.memory.name if assistant.memory else "", told, seen.strangeness, rows)
     return dataclasses.replace(assistant, engine=engine, memory=memory).open(Photo.open(image))
 
 
@@ -100,6 +102,7 @@ class _Recalled:
     name: str
     neighbours: Neighbours
     strange: float
+    rows: RowDensity | None = None
 
     def recall(self, image: Image.Image) -> Neighbours:
         del image

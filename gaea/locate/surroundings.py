@@ -10,7 +10,8 @@ or few (E. Nadaraya, On Estimating Regression, 1964; G. Watson, Smooth Regressio
 over the neighbours i and all rows j of the gallery. ρ_0 is a share of the density at which rows usually lie: beyond it
 nothing is concluded any more, so that a belief does not run out to sea. c(x) tells how far the gallery holds a place:
 that no row was recognised speaks against the places that rows show, and how strongly, one share of the whole density
-says (:class:`gaea.locate.neighbours.NeighbourConfig`), which follows the best similarity.
+says (:class:`gaea.locate.neighbours.NeighbourConfig`), which follows the best similarity. Off a coast, where no row
+lies either, all of this is scaled down.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gaea import cells
 from gaea.belief import Belief
 from gaea.errors import InputError
 from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine, spread
+from gaea.places import country_codes
 from gaea.sphere import EARTH_AREA_KM2, EARTH_RADIUS_KM, to_xyz
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -48,6 +50,7 @@ class SurroundingsConfig:
         background: Share spread evenly over the Earth.
         held_km: Bandwidth of the density by which a place counts as held: c(x) is 1 where rows lie as densely as
             they usually do; 0 takes no account of it.
+        sea: By how much less a place on the sea is thought of that no row shows: rows on land say little of it.
         missed: ε, how often a picture of a place that rows show is like none of them.
         coarse_level: S2 level at which the search for cells starts.
         finest_level: Level at which it ends.
@@ -65,6 +68,7 @@ class SurroundingsConfig:
     background: float = 0.02
     held_km: float = 40.0
     missed: float = 0.02
+    sea: float = 0.1
     coarse_level: int = 4
     finest_level: int = 8
     split_mass: float = 0.0005
@@ -72,7 +76,7 @@ class SurroundingsConfig:
 
     def __post_init__(self) -> None:
         """Check what would divide by nothing."""
-        positive = (self.k, self.temperature, self.bandwidth_km, self.sparsest, self.split_mass)
+        positive = (self.k, self.temperature, self.bandwidth_km, self.sparsest, self.split_mass, self.sea)
         if min(positive) <= 0 or not 0 <= self.background < 1 or not 0 <= self.coarse_level <= self.finest_level:
             raise InputError(f"{self}: expected positive sizes, a background below 1, and levels that ascend")
 
@@ -201,6 +205,8 @@ class SurroundingsLocator:
         if config.held_km:
             held = self.rows.per_km2(ids, config.held_km) / self.rows.typical(config.held_km)
             fit *= np.maximum(1 - held, config.missed)
+        if config.sea != 1:
+            fit *= np.where(country_codes(*cells.to_latlon(ids)) == "", config.sea, 1.0)
         fit *= (1 - config.background) / fit.sum()
         even = config.background * cells.area_km2(ids) / EARTH_AREA_KM2
         keep = fit > even

@@ -14,6 +14,7 @@ from gaea.locate.kernels import blurred, kernel_per_km2, one_minus_cosine
 from gaea.locate.neighbours import Neighbour, NeighbourConfig, NeighbourLocator, Neighbours
 from gaea.locate.neighbours_fit import fit
 from gaea.locate.surroundings import RowDensity, SurroundingsConfig, SurroundingsLocator
+from gaea.places import country_codes
 from gaea.sphere import destination, great_circle_km, to_xyz
 
 HOLE = (12.0, 20.0)
@@ -99,6 +100,22 @@ def test_it_does_not_run_out_to_sea(holed):
     coast = np.argsort(-great_circle_km(lat, lon, *HOLE))[:64]
     belief = SurroundingsLocator(RowDensity(lat, lon)).belief(lat[coast], lon[coast], np.full(64, 0.7))
     assert belief.mass_in(cells.cover_cap(*HOLE, 1500 + 400)) > 0.9
+
+
+def test_rows_on_land_say_little_of_the_sea():
+    i = np.arange(420_000) + 0.5
+    lat, lon = np.degrees(np.arcsin(1 - 2 * i / 420_000)), (180 * (1 + 5**0.5) * i + 180) % 360 - 180
+    iberia = (great_circle_km(lat, lon, 40.0, -5.0) < 600) & (country_codes(lat, lon) != "")
+    lat, lon = lat[iberia], lon[iberia]
+    coast = np.argsort(great_circle_km(lat, lon, 39.5, -9.0))[:64]
+    asked = lat[coast], lon[coast], np.full(64, 0.7)
+
+    def at_sea(sea):
+        belief = SurroundingsLocator(RowDensity(lat, lon), SurroundingsConfig(sea=sea)).belief(*asked)
+        share = np.exp(belief.log_prob)[country_codes(*cells.to_latlon(belief.cells)) == ""].sum()
+        return share / (1 - share)
+
+    assert at_sea(0.1) == pytest.approx(0.1 * at_sea(1.0), rel=0.3)  # the background is even, at sea as on land
 
 
 def test_it_sums_to_one_and_repeats_itself(holed):
