@@ -15,7 +15,7 @@ from gaea.errors import MissingDependencyError
 EXAMPLES = (
     ("The Nile delta", (30.9, 31.1)),
     ("The Eye of the Sahara", (21.1, -11.4)),
-    ("The head of the Persian Gulf", (29.5, 47.7)),
+    ("The Sinai", (28.9, 33.8)),
     ("The Aral Sea", (45.0, 59.5)),
     ("Florida", (27.0, -81.0)),
 )

@@ -20,7 +20,7 @@ from gaea.errors import InputError
 from gaea.photo import Photo
 from gaea.sphere import great_circle_km
 
-DEFAULT_PLACE = "29.5,47.7"  # the head of the Persian Gulf
+DEFAULT_PLACE = "28.9,33.8"  # the Sinai
 QUESTIONS = (
     "Where is this?",
     "What country, climate and neighbours?",
