@@ -148,6 +148,10 @@ def test_stop_ends_the_answer_where_it_is_made(visit: Callable[..., Any], delta:
     expect(bubbles).to_have_count(2)
     page.get_by_test_id("stop-button").or_(page.locator("#ask-box .stop-button")).first.click()
     expect(page.locator("#status")).to_contain_text("Stopped after")
+    for _ in range(50):  # the page says so before the engine's thread has looked up
+        if visitor.server.test("counts")["stopped"] > stopped:
+            break
+        page.wait_for_timeout(100)
     assert visitor.server.test("counts")["stopped"] == stopped + 1, "the engine itself stopped"
     assert len(bubbles.last.inner_text()) < len(whole)
     visitor.server.test("held/0")
