@@ -48,7 +48,7 @@ class AssistantSystem:
     """Built from the settings of :func:`gaea.app.assemble.assemble`, and three of its own.
 
     - ``decoding``: how S2 symbols are searched, one of :data:`DECODINGS`;
-    - ``selection``: ``pooled`` (the point of least expected distance under all locators), or a rule that chooses among
+    - ``selection``: ``pooled`` (the point that most of the pooled belief is close to), or a rule that chooses among
       the candidates of the search alone;
     - ``blank``: every picture is replaced by an even grey one of its size.
 

@@ -3,7 +3,7 @@
 The same pyramid and the same geometry as :meth:`gaea.finetune.imagery.Imagery.render`, for whole batches: every drawn
 pixel is looked up by bilinear interpolation in the mosaic that fits its view, at twice the size, and the picture is
 brought to its size by an antialiased bicubic filter. A processor cuts 20 to 40 crops a second and core, for which
-reason a pool of them is kept there; here each step sees crops that none before it saw.
+reason a pool of them is kept there. Here a view is cut whenever it is drawn, under another sky each time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gaea.finetune.augment import AugmentConfig
 from gaea.finetune.crops import PoolJob, draw_views
-from gaea.finetune.imagery import Imagery, Mosaic, open_imagery, stretch
+from gaea.finetune.imagery import Imagery, Mosaic, ground_matrices, open_imagery
 from gaea.finetune.inputs import disturbed
 
 CHUNK = 10_000  # views drawn by one worker at a time
@@ -94,7 +94,9 @@ class Globe:
         scale = np.array([mosaic.pixels_per_km(lat) for lat in views.lat])
         # Whole pixels stay integers: a float32 could not tell neighbours in a mosaic of 65,536 apart to a hundredth.
         base = np.floor(centre)
-        matrix = torch.from_numpy(_matrices(views, fine, scale, centre - base)).float().to(self.device)
+        looks = (views.width_km, views.heading_deg, views.tilt_deg)
+        whole = ground_matrices(*looks, size=fine, scale=scale, centre=centre - base)
+        matrix = torch.from_numpy(whole).float().to(self.device)
         left, top = (torch.from_numpy(axis).long().to(self.device)[:, None] for axis in base.T)
         steps = torch.arange(fine, device=self.device) + 0.5
         grid = torch.stack([steps.repeat(fine), steps.repeat_interleave(fine), torch.ones(fine**2, device=self.device)])
@@ -122,24 +124,6 @@ def _packed(mosaic: Mosaic, device: torch.device) -> Tensor:
         strip = torch.from_numpy(np.array(mosaic.pixels[first : first + STRIP])).to(device).int()
         out[first : first + STRIP] = strip[..., 0] | (strip[..., 1] << 8) | (strip[..., 2] << 16)
     return out.flatten()
-
-
-def _matrices(views: Views, size: int, scale: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(n, 3, 3) from the homogeneous coordinates of a drawn pixel to those of the mosaic, from ``centre`` on."""
-    n, zero, one = len(views), np.zeros(len(views)), np.ones(len(views))
-    fade, lengthened = np.array([stretch(float(tilt)) for tilt in views.tilt_deg]).T
-    heading, half = np.radians(views.heading_deg), views.width_km / 2
-
-    def stacked(*cells: np.ndarray) -> np.ndarray:
-        return np.stack(cells, 1).reshape(n, 3, 3)
-
-    normalise = np.array([[2 / size, 0, -1], [0, 2 / size, -1], [0, 0, 1]])
-    look = stacked(one, zero, zero, zero, lengthened, zero, zero, fade, one)
-    cos, sin = np.cos(heading), np.sin(heading)
-    turn = stacked(cos, -sin, zero, sin, cos, zero, zero, zero, one)
-    place = stacked(half * scale[:, 0], zero, centre[:, 0], zero, half * scale[:, 1], centre[:, 1], zero, zero, one)
-    whole = place @ turn @ look @ normalise
-    return np.asarray(whole / whole[:, 2:, 2:])
 
 
 @dataclasses.dataclass(frozen=True)

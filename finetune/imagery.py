@@ -257,14 +257,42 @@ def _ground_to_window(
     view: View, size: int, scale: tuple[float, float], centre: tuple[float, float]
 ) -> tuple[float, ...]:
     """Pillow's eight perspective coefficients, from a drawn pixel to a pixel of the window."""
-    fade, lengthened = stretch(view.tilt_deg)
+    looks = (np.array([value]) for value in (view.width_km, view.heading_deg, view.tilt_deg))
+    whole = ground_matrices(*looks, size=size, scale=np.array([scale]), centre=np.array([centre]))
+    return tuple(whole.ravel()[:8].tolist())
+
+
+def ground_matrices(
+    width_km: np.ndarray,
+    heading_deg: np.ndarray,
+    tilt_deg: np.ndarray,
+    *,
+    size: int,
+    scale: np.ndarray,
+    centre: np.ndarray,
+) -> np.ndarray:
+    """Where the pixels of n views lie in a mosaic: (n, 3, 3), between homogeneous coordinates.
+
+    Args:
+        width_km: Of the views, (n,).
+        heading_deg: Likewise.
+        tilt_deg: Likewise.
+        size: Side of a drawn picture, pixels.
+        scale: Of the mosaic at each, pixels per km, (n, 2).
+        centre: Of each, in pixels of the mosaic or from wherever they are counted, (n, 2).
+    """
+    n, zero, one = len(width_km), np.zeros(len(width_km)), np.ones(len(width_km))
+    fade, lengthened = np.array([stretch(float(tilt)) for tilt in tilt_deg]).T
+    heading, half = np.radians(heading_deg), width_km / 2
+
+    def stacked(*entries: np.ndarray) -> np.ndarray:
+        return np.stack(entries, 1).reshape(n, 3, 3)
+
     # normalised picture coordinates: u right, v down, both in −1…1
     normalise = np.array([[2 / size, 0, -1], [0, 2 / size, -1], [0, 0, 1]])
-    look = np.array([[1, 0, 0], [0, lengthened, 0], [0, fade, 1]]) * 1.0  # the top of a tilted view is farther away
-    heading = math.radians(view.heading_deg)
-    turn = np.array([[math.cos(heading), -math.sin(heading), 0], [math.sin(heading), math.cos(heading), 0], [0, 0, 1]])
-    half = view.width_km / 2
-    place = np.array([[half * scale[0], 0, centre[0]], [0, half * scale[1], centre[1]], [0, 0, 1]])
+    look = stacked(one, zero, zero, zero, lengthened, zero, zero, fade, one)  # a tilted view's top is farther away
+    cos, sin = np.cos(heading), np.sin(heading)
+    turn = stacked(cos, -sin, zero, sin, cos, zero, zero, zero, one)
+    place = stacked(half * scale[:, 0], zero, centre[:, 0], zero, half * scale[:, 1], centre[:, 1], zero, zero, one)
     whole = place @ turn @ look @ normalise
-    whole /= whole[2, 2]
-    return tuple(whole.ravel()[:8])
+    return np.asarray(whole / whole[:, 2:, 2:])

@@ -44,7 +44,7 @@ def find(
     guess: bool = False,
     familiar: bool = True,
 ) -> Finding:
-    """Read a belief: the point of least expected distance, its areas, the place, the alternatives and the evidence."""
+    """Read a belief: the point that most of it is close to, its areas, the place, the alternatives and the evidence."""
     lat, lon = belief.point(ANSWERED)
     half, most = (belief.radius_km(lat, lon, mass) for mass in trust.region_mass)
     told = how_sure(half, most, belief.information_gain(), trust.abstain_radius_km)

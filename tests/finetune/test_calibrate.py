@@ -121,3 +121,13 @@ def test_a_further_locator_is_weighed_with_the_others(evidence):
     learned = calibrate.learn(with_more, RISK)
     assert learned.other_weights["oracle"] > 0.3
     assert set(learned.pool.weights) == {"neighbours", "tokens", "text", "oracle"}
+
+
+def test_no_point_is_given_whose_half_lies_beyond_what_is_of_use():
+    def disc(radius_km):
+        ids = cells.cover_cap(10.0, 20.0, radius_km)
+        return Belief.from_weights(ids, cells.area_km2(ids))
+
+    assert disc(4000.0).information_gain() > calibrate.LEAST_BITS  # it is not for want of knowledge
+    assert calibrate._doubt(disc(4000.0), 0.5) == float("inf")
+    assert 300 < calibrate._doubt(disc(600.0), 0.5) < 600
