@@ -136,8 +136,8 @@ def say(running: Running, body: dict[str, Any]) -> str:
 
 
 def leaks(text: str) -> list[str]:
-    """Secrets that a text tells."""
-    return [secret for secret in SECRETS if secret in text]
+    """Secrets that a text tells. A number is told where it begins: a border at 24.882 degrees tells nothing of 4.882."""
+    return [secret for secret in SECRETS if re.search(rf"(?<!\d){re.escape(secret)}", text)]
 
 
 def told_in(reply: str) -> str:
