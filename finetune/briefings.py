@@ -22,11 +22,21 @@ _NAME = re.compile(r"[^\W\d_]{4,}")  # so that km, of and the stay
 
 @dataclasses.dataclass(frozen=True)
 class DoubtConfig:
-    """Shares of the conversations in which something is missing or exchanged."""
+    """Shares of the conversations in which something is missing or exchanged.
+
+    Attributes:
+        unknown_share: Nothing is known, since the belief is too wide.
+        swapped_share: Facts are exchanged between places.
+        invented_share: Names are no real ones.
+        held_share: Disclosure is limited: half of these are told nothing, the others no more than the country.
+        dropped: Share of the facts that are left out.
+        abstain_radius_km: Widest half of a belief that is told.
+    """
 
     unknown_share: float = 0.1
     swapped_share: float = 0.35
     invented_share: float = 0.0
+    held_share: float = 0.0
     dropped: float = 0.08
     abstain_radius_km: float = 1500.0
 
@@ -86,13 +96,22 @@ def doubt(place: KnownPlace, world: list[KnownPlace], rng: np.random.Generator, 
     country = dict(facts).get("country", "")
     names = [n for n in dict.fromkeys(np.array(near)[rng.permutation(len(near))].tolist()) if n and n != country]
     shares = np.sort(rng.uniform(0.02, 0.3, int(rng.integers(0, 4))))[::-1]
-    return Briefing(
+    told = Briefing(
         facts=tuple(facts),
         sure=how_sure(half, most, 20.0, config.abstain_radius_km),
         radius_km=(half, min(most, 19000.0)),
         alternatives=tuple(zip(names, shares.tolist(), strict=False)),
         similar=tuple(similar),
     )
+    return _held(told, rng) if config.held_share and rng.random() < config.held_share else told
+
+
+def _held(told: Briefing, rng: np.random.Generator) -> Briefing:
+    """The briefing as a limit of disclosure leaves it."""
+    if rng.random() < 0.5:
+        return Briefing(sure=told.sure)
+    facts = tuple((name, value) for name, value in told.facts if name not in ("near", "region"))
+    return dataclasses.replace(told, facts=facts, similar=())
 
 
 def _invented(value: str, world: list[KnownPlace], rng: np.random.Generator) -> str:

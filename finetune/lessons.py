@@ -21,7 +21,7 @@ from PIL import Image
 from gaea import prompts
 from gaea.briefing import Briefing
 from gaea.errors import InputError
-from gaea.finetune import briefings, qa
+from gaea.finetune import briefings, dialogue, qa
 from gaea.finetune.collate import Encoded, encode
 from gaea.geotokens import encode as to_symbols
 from gaea.geotokens import to_text
@@ -39,15 +39,17 @@ class LessonsConfig:
 
     Attributes:
         turns: Questions in a conversation.
+        talks: Groups of rows that talk, to one group of rows that point.
         blind_share: Share of pointing rows without neighbours.
         unseen_share: Share whose neighbours are taken only from beyond ``unseen_km``, as at an unseen place.
         unseen_km: That distance.
 
     Raises:
-        InputError: A share out of range.
+        InputError: A share out of range, or fewer than one group that talks.
     """
 
     turns: int = 5
+    talks: int = 1
     blind_share: float = 0.15
     unseen_share: float = 0.5
     unseen_km: float = 180.0
@@ -57,6 +59,8 @@ class LessonsConfig:
         shares = self.blind_share, self.unseen_share
         if not all(0 <= share <= 1 for share in shares):
             raise InputError(f"lessons: blind_share and unseen_share are {shares}, expected 0 to 1")
+        if self.talks < 1:
+            raise InputError(f"lessons: talks is {self.talks}, expected at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Talking:
 
         briefing = doubted(picture)
         others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
-        return briefing, qa.conversation(briefing, others, rng, self.turns)
+        return briefing, dialogue.conversation(briefing, others, rng, self.turns)
 
     def spoken(self, tokenizer: Any, rng: np.random.Generator, count: int = 3000) -> list[int]:
         """Ids of the words that may always be said; names and numbers have to be told."""
@@ -162,8 +166,8 @@ class Lessons:
         talk: Draws rows that talk.
         processor: Of the model.
         count: How many rows there are.
-        together: Rows of one kind that follow each other before as many of the other kind: what a device takes at once.
-            Those that point are short, and beside ones that talk most of them would be padding.
+        together: Rows of one kind that follow each other: what a device takes at once. Those that point are short, and
+            beside ones that talk most of them would be padding.
         max_tokens: Longer ones are cut.
         seed: Of everything drawn.
     """
@@ -189,7 +193,7 @@ class Lessons:
     def drawn(self, row: int) -> Lesson:
         """The row as a conversation."""
         rng = np.random.default_rng((self.seed, row))
-        return self.talk(rng) if row // self.together % 2 else self.point(rng)
+        return self.talk(rng) if row // self.together % (1 + self.point.config.talks) else self.point(rng)
 
     def lengths(self) -> None:
         """Rows keep their order, in which the kinds take turns."""

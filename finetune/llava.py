@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaea import geotokens
+from gaea.errors import InputError, ModelError
 from gaea.rag.orbitnet import MEAN, STD
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "<|user|>", "<|assistant|>", "<|system|>")
@@ -152,6 +153,28 @@ def build_model(tokenizer: Any, shape: LlavaShape) -> Any:
     for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
         setattr(model.generation_config, name, getattr(tokenizer, name))
     return model
+
+
+def load_speaker(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Copy all weights of a model of the same shape and the same tokenizer.
+
+    Raises:
+        InputError: It has another tokenizer, or another shape.
+        ModelError: There is no model.
+    """
+    from transformers import AutoTokenizer, LlavaForConditionalGeneration
+
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json: expected the folder of a LLaVA")
+    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise InputError(f"{folder} has another tokenizer than this run: its words would not mean the same")
+    kept = LlavaForConditionalGeneration.from_pretrained(folder).float().state_dict()
+    shapes, wanted = ({k: tuple(v.shape) for k, v in each.items()} for each in (kept, model.state_dict()))
+    if shapes != wanted:
+        odd = min(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+        told = f"{odd} is {shapes.get(odd)}, expected {wanted.get(odd)}"
+        raise InputError(f"{folder} holds a model of another shape than the recipe's: {told}")
+    model.load_state_dict(kept)
 
 
 def load_tower(model: Any, open_clip_tower: Any) -> None:

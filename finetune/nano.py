@@ -64,7 +64,14 @@ LANGUAGE = LoraRecipe(
 
 @dataclasses.dataclass(frozen=True)
 class NanoRecipe:
-    """Everything that decides what nano becomes."""
+    """Everything that decides what nano becomes.
+
+    Of the fields that do not explain themselves:
+
+    Attributes:
+        speaker: Folder of a LLaVA of the same shape and tokenizer, from whose weights the language stage goes on; its
+            tower takes the place of one made anew. None begins with nothing.
+    """
 
     imagery: str = "../shared/data/bluemarble.mbtiles"
     cache: str | None = "runs/cache"
@@ -85,6 +92,7 @@ class NanoRecipe:
     doubt: briefings.DoubtConfig = dataclasses.field(default_factory=briefings.DoubtConfig)
     lessons: LessonsConfig = dataclasses.field(default_factory=LessonsConfig)
     language: LoraRecipe = LANGUAGE
+    speaker: str | None = None
 
     def __post_init__(self) -> None:
         """Check what the stages rely on.
@@ -373,7 +381,10 @@ class NanoRun:
         told = self.config.language
         set_seed(told.seed)
         model = llava.build_model(self.tokenizer, self.config.shape)
-        llava.load_tower(model, self.tower)
+        if self.config.speaker is None:
+            llava.load_tower(model, self.tower)
+        else:
+            llava.load_speaker(model, self.tokenizer, Path(self.config.speaker))
         student = lora.prepare(model, llava.build_processor(self.tokenizer, self.config.shape), told)
         lessons = Lessons(
             self.pool.images_NHWC,

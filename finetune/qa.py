@@ -37,7 +37,7 @@ class Item:
     facts: tuple[str, ...]
 
 
-_ASKED: dict[str, tuple[str, ...]] = {
+ASKED: dict[str, tuple[str, ...]] = {
     "country": (
         "Which country is this?",
         "What country is this in?",
@@ -141,6 +141,9 @@ _TOLD: dict[str, Callable[[str], str]] = {
     "sea": lambda v: f"The water is {v}.",
 }
 
+NAMES = {"near": "nearest town", "driving": "driving side"}
+"""What facts are called where their own name would not be understood."""
+
 _CLAIMED = {
     "continent": "Is this in {}?",
     "neighbours": "Are its neighbours {}?",
@@ -153,9 +156,10 @@ _CLAIMED = {
 
 _NO_NEIGHBOURS = "I know of no land neighbours."
 _NOT_KNOWN = "I do not know that."
+_HELD_BACK = "I may not say that."
 _NOWHERE = "I cannot tell, because I do not know where this is."
 
-_WHERE = (
+WHERE = (
     "Where is this?",
     "Where was this taken?",
     "Where is this picture from?",
@@ -168,7 +172,7 @@ _WHERE = (
     "Do you know this place?",
     "What is the location of this picture?",
 )
-_SURE = (
+SURE = (
     "How sure are you?",
     "Are you certain?",
     "How confident is that?",
@@ -176,20 +180,20 @@ _SURE = (
     "How wide is the area?",
     "How far off could you be?",
 )
-_ELSE = (
+ELSE = (
     "What else could it be?",
     "Where else might it be?",
     "Is there another possibility?",
     "What are the alternatives?",
 )
-_WHY = (
+WHY = (
     "How do you know?",
     "What is the evidence?",
     "Why do you think so?",
     "What does it look like?",
     "Which places look similar?",
 )
-_OUTSIDE = (
+OUTSIDE = (
     "Who took this picture?",
     "What time was it taken?",
     "What is the weather tomorrow?",
@@ -205,6 +209,8 @@ def where(briefing: Briefing) -> str:
     facts = dict(briefing.facts)
     if briefing.sure == CANNOT_TELL:
         return "I cannot tell where this is. The picture fits too many places."
+    if not facts:
+        return "I may not say where this is."
     named = [v for v in (facts.get("region"), facts.get("country") or facts.get("sea")) if v]
     place = ", ".join(named) or facts.get("continent", "a place whose name I do not know")
     near = f" near {facts['near']} away" if "near" in facts and facts.get("country") else ""
@@ -216,7 +222,7 @@ def where(briefing: Briefing) -> str:
 def how_sure(briefing: Briefing) -> str:
     """Doubt in words and numbers."""
     if briefing.sure == CANNOT_TELL or not briefing.radius_km:
-        return "I cannot tell where this is, so I give no area."
+        return "I cannot tell where this is, and give no area." if briefing.sure == CANNOT_TELL else _HELD_BACK
     half, most = (rounded_km(r) for r in briefing.radius_km)
     return f"I am {briefing.sure}: 50 % within {half}, 90 % within {most}."
 
@@ -239,26 +245,31 @@ def told(kind: str, briefing: Briefing) -> str:
     """One fact as a sentence, or why it cannot be told."""
     facts = dict(briefing.facts)
     if not facts:
-        return _NOWHERE
+        return _NOWHERE if briefing.sure == CANNOT_TELL else _HELD_BACK
     if kind in facts:
         return _TOLD[kind](facts[kind])
     return _NO_NEIGHBOURS if kind == "neighbours" else _NOT_KNOWN
 
 
+def part(kind: str, briefing: Briefing) -> str:
+    """One fact as a sentence among others; what is not known is named, so that it is clear which."""
+    answer = told(kind, briefing)
+    return f"I do not know the {NAMES.get(kind, kind)}." if answer == _NOT_KNOWN else answer
+
+
 def simple(kind: str, briefing: Briefing, rng: np.random.Generator) -> Item:
     """An open question about one fact."""
     answer = told(kind, briefing)
-    return Item(kind, "open", _pick(_ASKED[kind], rng), answer, dict(briefing.facts).get(kind) or answer, (kind,))
+    return Item(kind, "open", picked(ASKED[kind], rng), answer, dict(briefing.facts).get(kind) or answer, (kind,))
 
 
 def combined(kinds: Sequence[str], briefing: Briefing, rng: np.random.Generator) -> Item:
     """One question about several facts at once."""
-    names = {"near": "nearest town", "driving": "driving side"}
-    asked = [names.get(k, k) for k in kinds]
-    question = _pick(("Which {}?", "What {}?", "Tell me the {}."), rng).format(
+    asked = [NAMES.get(k, k) for k in kinds]
+    question = picked(("Which {}?", "What {}?", "Tell me the {}."), rng).format(
         ", ".join(asked[:-1]) + f" and {asked[-1]}"
     )
-    answers = dict.fromkeys(told(kind, briefing) for kind in kinds)
+    answers = dict.fromkeys(part(kind, briefing) for kind in kinds)
     key = dict(briefing.facts).get(kinds[0], next(iter(answers)))
     return Item("combined", "open", question, " ".join(answers), key, tuple(kinds))
 
@@ -267,7 +278,7 @@ def true_false(kind: str, briefing: Briefing, other: str, rng: np.random.Generat
     """A statement to confirm or deny; half of them are true. The fact comes first, and the verdict follows from it."""
     value = dict(briefing.facts)[kind]
     true = bool(rng.random() < 0.5) or other == value
-    plain = _pick((f"Is the {kind} {{}}?", f"True or false: the {kind} is {{}}."), rng)
+    plain = picked((f"Is the {kind} {{}}?", f"True or false: the {kind} is {{}}."), rng)
     statement = _CLAIMED.get(kind, plain).format(value if true else other)
     verdict = "yes" if true else "no"
     return Item(kind, "true-false", statement, f"{_TOLD[kind](value)[:-1]}, so {verdict}.", verdict, (kind,))
@@ -281,70 +292,15 @@ def choice(kind: str, briefing: Briefing, others: Sequence[str], rng: np.random.
     shown = [options[i] for i in order]
     letter = "ABCD"[shown.index(value)]
     listed = " ".join(f"{c}) {o}" for c, o in zip("ABCD", shown, strict=False))
-    question = f"{_pick((f'Which {kind}?', f'Choose the {kind}:', f'What is the {kind}?'), rng)} {listed}"
+    question = f"{picked((f'Which {kind}?', f'Choose the {kind}:', f'What is the {kind}?'), rng)} {listed}"
     return Item(kind, "choice", question, f"{_TOLD[kind](value)[:-1]}, so {letter}).", f"{letter})", (kind,))
 
 
-def conversation(  # noqa: PLR0912 - one draw, one branch a kind
-    briefing: Briefing, others: Sequence[Briefing], rng: np.random.Generator, turns: int = 5
-) -> list[Item]:
-    """Several questions about one picture, drawn from all kinds and forms.
-
-    Args:
-        briefing: Of the picture.
-        others: Of other places, from which wrong options and false claims are taken.
-        rng: Source of randomness.
-        turns: How many questions.
-    """
-    facts = dict(briefing.facts)
-    items = []
-    for _ in range(turns):
-        draw = rng.random()
-        if draw < 0.14:
-            items.append(
-                Item("where", "open", _pick(_WHERE, rng), where(briefing), facts.get("country", ""), ("country",))
-            )
-        elif draw < 0.22:
-            items.append(Item("sure", "open", _pick(_SURE, rng), how_sure(briefing), briefing.sure, ()))
-        elif draw < 0.29:
-            items.append(Item("else", "open", _pick(_ELSE, rng), what_else(briefing), "", ()))
-        elif draw < 0.33:
-            both = f"{_pick(_SURE, rng)[:-1]}, and {_lower(_pick(_ELSE, rng))}"
-            items.append(Item("sure", "open", both, f"{how_sure(briefing)} {what_else(briefing)}", briefing.sure, ()))
-        elif draw < 0.38:
-            items.append(Item("why", "open", _pick(_WHY, rng), evidence(briefing), "", ()))
-        elif draw < 0.40:
-            items.append(Item("outside", "open", _pick(_OUTSIDE, rng), CANNOT, CANNOT, ()))
-        elif draw < 0.48:
-            kinds = [str(k) for k in rng.choice(list(_ASKED)[:12], int(rng.integers(2, 4)), replace=False)]
-            items.append(combined(kinds, briefing, rng))
-        elif draw < 0.60 or not facts:
-            items.append(simple(str(rng.choice(list(_ASKED))), briefing, rng))
-        else:
-            kind = str(rng.choice([k for k in facts if k in _ASKED]))
-            values = [v for o in others if (v := dict(o.facts).get(kind)) and v != facts[kind]]
-            if draw < 0.82 and values:
-                items.append(true_false(kind, briefing, str(rng.choice(values)), rng))
-            elif len(values) > 1:
-                items.append(choice(kind, briefing, [str(v) for v in rng.permutation(values)], rng))
-            else:
-                items.append(simple(kind, briefing, rng))
-    return [dataclasses.replace(item, question=_as_typed(item.question, rng)) for item in items]
-
-
-def _as_typed(question: str, rng: np.random.Generator) -> str:
-    """People leave out capitals and marks, and some are polite."""
-    draw = rng.random()
-    if draw < 0.1:
-        return _pick(("Please: ", "Hello! ", "Thanks. ", "And ", "So, ", "Tell me: "), rng) + _lower(question)
-    if draw < 0.2 and question.count("?") == 1:
-        question = question.removesuffix("?")
-    return _lower(question) if 0.15 < draw < 0.3 else question
-
-
-def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
+def picked(options: Sequence[str], rng: np.random.Generator) -> str:
+    """One of several phrasings."""
     return options[int(rng.integers(len(options)))]
 
 
-def _lower(sentence: str) -> str:
+def lowered(sentence: str) -> str:
+    """With a small first letter, to follow others."""
     return sentence[0].lower() + sentence[1:]

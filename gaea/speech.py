@@ -19,6 +19,7 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from gaea.countries import codes_by_name, normalise
 from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message
@@ -26,6 +27,11 @@ from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message
 CONCLUDES = " so"
 """The word behind which a conclusion follows."""
 
+_OPEN = re.compile(
+    r"\W*(?:(?:please|hello|hi|thanks|and|so|now|tell me)\b\W*)*(?:(?:in|on|at|from|of|to|by|with)\s+)?"
+    r"(?:what|which|where|who|whom|whose|when|why|how|name|describe|list|locate)\b",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?:^|(?<=[\s(]))\(?([A-H])[).:]\s+")
 _SHORT_NAMES = frozenset({"uk", "usa", "uae"})
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
@@ -69,6 +75,11 @@ class Conclusion:
             return {}
         ends = [mark.start() for mark in marks[1:]] + [len(self.question)]
         return {m[1]: self.question[m.end() : end].strip(" \n,;") for m, end in zip(marks, ends, strict=True)}
+
+    @property
+    def possible(self) -> bool:
+        """Whether anything can be concluded: of options and statements, and not of a question that asks for a fact."""
+        return bool(self.options) or not _OPEN.match(self.question)
 
     def follows(self, named: Sequence[str]) -> tuple[str, ...]:
         """Verdicts that agree with what was named: letters, or ``yes`` or ``no``; all of them where nothing tells.
@@ -168,8 +179,13 @@ class Speech:
             return sorted({self.verdicts[word] for word in self.conclusion.follows(named)})
         following = {value[at] for value, at in within}
         if free:
-            following |= self.spoken | {value[0] for value in self._begun(len(said))} | {self.end}
+            following |= self._words | {value[0] for value in self._begun(len(said))} | {self.end}
         return sorted(following) or [self.end]
+
+    @cached_property
+    def _words(self) -> frozenset[int]:
+        """Words of speech, without the one that leads to a conclusion where there is none to draw."""
+        return self.spoken if self.conclusion.possible else self.spoken - {self.verdicts.get(CONCLUDES, -1)}
 
     def _begun(self, position: int) -> tuple[tuple[int, ...], ...]:
         return self.values if position else self.values + self.opening

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaea.briefing import Briefing
-from gaea.finetune import qa
+from gaea.finetune import dialogue, qa
 from gaea.finetune.briefings import DoubtConfig, KnownPlace, doubt, know, short_label
 from gaea.places import describe
 
@@ -28,7 +28,7 @@ def conversations(world, count=300, **config):
     told = briefings(world, count, **config)
     for briefing in told:
         others = [told[int(i)] for i in rng.integers(len(told), size=5)]
-        for item in qa.conversation(briefing, others, rng, 5):
+        for item in dialogue.conversation(briefing, others, rng, 5):
             yield briefing, item
 
 
