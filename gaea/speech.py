@@ -32,6 +32,9 @@ _OPEN = re.compile(
     r"(?:what|which|where|who|whom|whose|when|why|how|name|describe|list|locate)\b",
     re.IGNORECASE,
 )
+_TAG = re.compile(
+    r",\s*(?:right|correct|true|yes|no|or not|am i right|is(?:n['\u2019]t| not)? it|is it not)\W*$", re.IGNORECASE
+)
 _OPTION = re.compile(r"(?:^|(?<=[\s(]))\(?([A-H])[).:]\s+")
 _SHORT_NAMES = frozenset({"uk", "usa", "uae"})
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
@@ -94,7 +97,7 @@ class Conclusion:
             return same or tuple(self.options)
         if not value:
             return ("yes", "no")
-        said = _plain(self.question)
+        said = _plain(_TAG.sub("?", self.question))
         # One of several neighbours or languages is true by itself; a list is true only if it is the same list.
         parts = [value] if ", " in said else [value, *value.split(", ")]
         found = (re.search(rf"(?<![\w-]){re.escape(_plain(part))}(?![\w-])", said) for part in parts)

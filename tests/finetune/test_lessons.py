@@ -65,6 +65,13 @@ def test_both_kinds_take_turns_and_keep_their_order(talking, processor, together
     assert rows.lengths() is None
 
 
+@pytest.mark.parametrize("talks", [1, 2, 3])
+def test_more_rows_may_talk_than_point(talking, processor, talks):
+    rows = dataclasses.replace(made(talking, processor, together=2), point=pointing(talks=talks))
+    points = [prompts.LOCATE in rows.drawn(i).messages[0]["content"][-1]["text"] for i in range(24)]
+    assert points == (([True] * 2 + [False] * 2 * talks) * 12)[:24]
+
+
 def test_a_row_that_points_says_where_its_picture_was_taken():
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -94,6 +101,8 @@ def test_neighbours_are_told_left_out_or_far(changes, told):
 def test_shares_out_of_range_are_refused():
     with pytest.raises(InputError, match="expected 0 to 1"):
         LessonsConfig(blind_share=1.2)
+    with pytest.raises(InputError, match="expected at least 1"):
+        LessonsConfig(talks=0)
 
 
 def test_only_what_the_assistant_says_is_learned(talking, processor):

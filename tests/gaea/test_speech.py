@@ -122,12 +122,40 @@ def concluding(question, reply):
         ("Is this EGYPT?", "The country is Egypt, so", ["yes"]),
         ("Is it the Arab Republic of Egypt?", "The country is Egypt, so", ["yes"]),
         ("Is it Chad?", "The country is Egypt, so", ["no"]),
+        ("This is Egypt, right?", "The country is Egypt, so", ["yes"]),
+        ("this is Egypt, isn't it", "The country is Egypt, so", ["yes"]),
+        ("So it is Chad, or not?", "The country is Egypt, so", ["no"]),
         ("Is Sudan a neighbour?", "The neighbours are Libya, Sudan, so", ["yes"]),
         ("Is the country Peru?", "The country is so", ["yes", "no"]),  # nothing was named
     ],
 )
 def test_a_conclusion_agrees_with_the_fact_that_was_named(question, reply, verdicts):
     assert concluding(question, reply) == verdicts
+
+
+@pytest.mark.parametrize(
+    ("question", "possible"),
+    [
+        ("Is it Egypt?", True),
+        ("True or false: this is Egypt", True),
+        ("This is Egypt, right?", True),
+        ("I think this is Egypt.", True),
+        ("Which country? A) Peru B) Egypt C) Chad", True),
+        ("Which country is this?", False),
+        ("hello! which country is this", False),
+        ("Please: and in which country are we?", False),
+        ("And what do people speak?", False),
+        ("On which side do they drive?", False),
+        ("Name the neighbouring countries.", False),
+        ("Whatever you say, is it Egypt?", True),
+    ],
+)
+def test_nothing_is_concluded_of_a_question_for_a_fact(question, possible):
+    """A small model says "so no" behind a list of languages where the grammar lets it."""
+    speech = Speech.about(prompts.talk(BRIEFING, (), question), words("The country is, so no."), words, END)
+    (so,) = words(" so")
+    assert speech.conclusion.possible is possible
+    assert (so in speech.allowed(words("The country is Egypt,"))) is possible
 
 
 def test_a_conclusion_rests_on_the_last_question_alone():
