@@ -3,6 +3,9 @@
 The picture is blank and says nothing, so what is wrong here was not found wrong: it was read, or concluded, wrongly.
 Places are drawn evenly over land, from validation blocks; the test blocks are left to the examination of the whole
 (``python -m gaea.eval orbit``).
+
+With ``--talk`` it is whole conversations, as nano learns to have them: several questions at once, doubt, alternatives,
+evidence, things that no briefing holds. What counts there is the reply word for word, so it is for models taught so.
 """
 
 from __future__ import annotations
@@ -22,10 +25,14 @@ from gaea.briefing import FAIRLY_SURE, Briefing, place_facts
 from gaea.engine import Engine
 from gaea.eval.grouped import Draws
 from gaea.eval.orbit import ASKED, right
+from gaea.finetune.briefings import DoubtConfig, doubt, know
+from gaea.finetune.dialogue import conversation
 from gaea.finetune.qa import Item, choice, simple, true_false
 from gaea.finetune.splits import Part, part_of
 
 RADIUS_KM = (120.0, 400.0)
+TURNS = 5
+KINDS = ("where", "sure", "else", "why", "combined", "outside")
 
 
 def land(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
@@ -86,10 +93,43 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
     return {"forms": scored, "wrong": wrong}
 
 
+def converse(engine: Engine, count: int, seed: int = 0, progress: Callable[..., Any] = iter) -> dict[str, Any]:
+    """Have conversations of :data:`TURNS` questions; the share of replies that are the reference word for word.
+
+    Args:
+        engine: What talks.
+        count: Questions in all.
+        seed: Of places, doubts and questions.
+        progress: A tqdm-like wrapper.
+    """
+    rng = np.random.default_rng((seed, 1))
+    places_ = land(max(count // TURNS, 10), rng)
+    world = know(*np.array(places_).T)
+    told = [doubt(place, world, rng, DoubtConfig(swapped_share=0.0, held_share=0.05)) for place in world]
+    sight = engine.see(blank())
+    marks, where, wrong = defaultdict[str, list[float]](list), defaultdict[str, list[str]](list), []
+    for number, briefing in enumerate(progress(told)):
+        others = [told[int(i)] for i in rng.integers(len(told), size=5)]
+        turns: list[tuple[str, str]] = []
+        for item in conversation(briefing, others, rng, TURNS):
+            reply = engine.complete(prompts.talk(briefing, turns, item.question), sight)
+            turns.append((item.question, reply))
+            good = reply.strip() == item.answer
+            for kind in ("all", item.form if item.form != "open" else item.kind if item.kind in KINDS else "one fact"):
+                marks[kind].append(good)
+                where[kind].append(str(number))
+            if not good:
+                wrong.append({"kind": item.kind, "question": item.question, "expected": item.answer, "reply": reply})
+    scored = {kind: {"n": len(m), "accuracy": Draws(where[kind], seed=seed).estimate(np.array(m, float))}
+              for kind, m in sorted(marks.items())}  # fmt: skip
+    return {"forms": scored, "wrong": wrong}
+
+
 def arguments(name: str, parser: argparse.ArgumentParser) -> None:  # noqa: ARG001 - the table's form
     """Declare what ``python -m gaea.eval told`` takes."""
     parser.add_argument("--model", help="folder or hub name of another model than the shipped one")
     parser.add_argument("--count", type=int, default=200, help="questions")
+    parser.add_argument("--talk", action="store_true", help="whole conversations; replies count word for word")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/eval/told.json"), help="JSON of the result")
 
@@ -102,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
     from gaea.finetune.lora import shipped_nano
 
     engine = TransformersEngine(options.model or shipped_nano(), system=bool(options.model))
-    report = examine(engine, options.count, options.seed, tqdm)
+    report = (converse if options.talk else examine)(engine, options.count, options.seed, tqdm)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(report["forms"], indent=1))  # noqa: T201 - what was asked for

@@ -43,3 +43,28 @@ def test_a_reader_without_judgement_is_found_out() -> None:
     assert 0.2 < forms["true-false"]["accuracy"][0] < 0.8
     assert forms["choice"]["accuracy"][0] < 0.6
     assert len(report["wrong"]) > 20
+
+
+class Parrot:
+    """Has one sentence for everything."""
+
+    def __init__(self, said: str) -> None:
+        self.said, self.asked = said, list[Any]()
+
+    def see(self, image: Any) -> Any:
+        return image
+
+    def complete(self, messages: Any, sight: Any, **_: Any) -> str:
+        self.asked.append(messages)
+        return self.said
+
+
+def test_conversations_are_marked_word_for_word() -> None:
+    parrot = Parrot("I see no other likely country.")
+    report = told.converse(parrot, 100, seed=3)  # type: ignore[arg-type]
+    assert len(parrot.asked) == report["forms"]["all"]["n"] == 100
+    assert report["forms"]["all"]["n"] == sum(form["n"] for kind, form in report["forms"].items() if kind != "all")
+    right = [kind for kind, form in report["forms"].items() if form["accuracy"][0] > 0 and kind != "all"]
+    assert right == ["else"]
+    assert len(report["wrong"]) == round(100 * (1 - report["forms"]["all"]["accuracy"][0]))
+    assert any(m["content"][0].get("text") == parrot.said for m in parrot.asked[4]), "its own words are what went before"

@@ -136,7 +136,7 @@ def say(running: Running, body: dict[str, Any]) -> str:
 
 
 def leaks(text: str) -> list[str]:
-    """Secrets that a text tells. A number is told where it begins: a border at 24.882 degrees tells nothing of 4.882."""
+    """Secrets that a text tells; a number where it begins, for a border at 24.882 degrees tells nothing of 4.882."""
     return [secret for secret in SECRETS if re.search(rf"(?<!\d){re.escape(secret)}", text)]
 
 
