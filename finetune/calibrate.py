@@ -40,7 +40,7 @@ FEWEST = 100  # validation pictures; with fewer, all of them fit and size
 FOLDS = 4
 DEPTH = SurroundingsConfig().k  # of the ranking that is to be recalled
 LEAST = 10  # pictures of unseen blocks, and of seen ones
-WIDEST_KM = 1500.0  # a point whose half lies farther off is of no use to anybody, whatever the risk
+WIDEST_KM = 1000.0  # a point whose half lies farther off is of no use to anybody, whatever the risk
 LEAST_BITS = 1.0  # below it `briefing.how_sure` gives no point whatever the radius
 
 

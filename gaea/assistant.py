@@ -203,7 +203,9 @@ class Chat:
 
     @cached_property
     def familiar(self) -> bool:
-        """Whether the photo may belong to the world that the gallery shows."""
+        """Whether the photo shows something, and may belong to the world that the gallery shows."""
+        if self.photo.plain:  # a colour alone is like the plainest of the rows, wherever that was taken
+            return False
         memory, limit = self._with.memory, self._with.calibration.strange
         return memory is None or memory.strangeness(self._image) <= limit
 

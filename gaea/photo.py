@@ -29,6 +29,8 @@ __all__ = ["FORMATS", "ExifClaim", "Limits", "Photo", "check_picture", "read_pic
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "TIFF", "AVIF", "GIF")
 """Formats that are opened, by Pillow's names. Of animations and page stacks the first picture is taken."""
+PLAIN_DEVIATION = 1.0
+"""Standard deviation, of 255 levels; pictures of land vary by two or more, and only the open sea by less."""
 
 _EXPECTED = "expected a photo (JPEG, PNG, WebP, HEIC, TIFF, AVIF or GIF)"
 
@@ -96,6 +98,12 @@ class Photo:
     def image(self) -> Image.Image:
         """The upright RGB picture as a new Pillow image, free of metadata."""
         return Image.fromarray(self.pixels)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it shows one colour and nothing else: no channel varies by :data:`PLAIN_DEVIATION`."""
+        step = max(1, max(self.pixels.shape) // 512)
+        return float(self.pixels[::step, ::step].std(axis=(0, 1)).max()) < PLAIN_DEVIATION
 
 
 class _Globals:

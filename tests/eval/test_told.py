@@ -67,4 +67,4 @@ def test_conversations_are_marked_word_for_word() -> None:
     right = [kind for kind, form in report["forms"].items() if form["accuracy"][0] > 0 and kind != "all"]
     assert right == ["else"]
     assert len(report["wrong"]) == round(100 * (1 - report["forms"]["all"]["accuracy"][0]))
-    assert any(m["content"][0].get("text") == parrot.said for m in parrot.asked[4]), "its own words are what went before"
+    assert any(m["content"][0].get("text") == parrot.said for m in parrot.asked[4]), "its own words went before"

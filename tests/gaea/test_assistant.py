@@ -132,6 +132,15 @@ def test_a_photo_of_another_world_gets_no_point():
     assert not assistant(FakeEngine(), memory, strange=3.0).open(PICTURE).ask().abstained
 
 
+def test_a_colour_alone_gets_no_point_however_like_a_row_it_is():
+    sand = Image.new("RGB", PICTURE.size, (200, 170, 120))
+    chat = assistant(FakeEngine(), FakeMemory()).open(sand)
+    abstains(valid(chat.ask()))
+    assert not assistant(FakeEngine(), FakeMemory()).open(PICTURE).ask().abstained
+    guess = chat.ask("Guess where", guess=True).point
+    assert great_circle_km(guess.lat, guess.lon, *LYON) < 30
+
+
 def test_a_belief_too_wide_gets_no_point():
     anywhere = [(lat, lon) for lat in (-50, 0, 50) for lon in (-150, -60, 30, 120)]
     engine = FakeEngine(has_geotokens=False)

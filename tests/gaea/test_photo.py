@@ -517,3 +517,24 @@ def test_real_photos_open(folder: str) -> None:
     assert paths
     for path in paths[:40]:
         assert Photo.open(path).pixels.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("colour", "size"), [((128, 128, 128), (300, 200)), ((200, 170, 120), (3000, 600)), (0, (1, 1))]
+)
+def test_one_colour_and_nothing_else_is_plain(colour, size):
+    flat = Image.new("RGB", size, colour)
+    assert Photo.open(flat).plain
+    packed = io.BytesIO()
+    flat.save(packed, "JPEG", quality=40)
+    assert Photo.open(packed.getvalue()).plain
+
+
+def test_what_shows_anything_is_not_plain():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(125, 131, (200, 200, 3), dtype=np.uint8))
+    same_grey = Image.new("RGB", (200, 200), (120, 80, 60))  # two colours of one brightness
+    same_grey.paste((60, 113, 49), (0, 0, 100, 200))
+    line = Image.new("RGB", (200, 200))
+    line.paste((255, 255, 255), (0, 90, 200, 92))
+    assert not any(Photo.open(image).plain for image in (noise, same_grey, line, Image.linear_gradient("L")))
