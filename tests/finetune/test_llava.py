@@ -1,10 +1,13 @@
 """nano's LLaVA: its template, its tokenizer, and a tower that is open_clip's own."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from gaea import geotokens, prompts
 from gaea.briefing import Briefing
+from gaea.errors import InputError, ModelError
 from gaea.finetune import llava
 
 CORPUS = ["Where is this? This is in France.", "<data>\ncountry: France\n</data>", "I cannot tell."] * 5
@@ -95,6 +98,41 @@ def test_a_tower_of_another_depth_is_refused(tokenizer):
     model = llava.build_model(tokenizer, llava.LlavaShape(image_size=32, vision_width=64, vision_layers=2, width=32))
     with pytest.raises(ValueError, match="the tower lacks"):
         llava.load_tower(model, source)
+
+
+SMALL = llava.LlavaShape(image_size=32, vision_width=64, vision_layers=1, width=32, layers=1, heads=2, mlp=64)
+
+
+@pytest.fixture
+def speaker(tokenizer, tmp_path):
+    torch.manual_seed(1)
+    model = llava.build_model(tokenizer, SMALL)
+    llava.save(model, llava.build_processor(tokenizer, SMALL), tmp_path / "speaker")
+    return tmp_path / "speaker", model.float().state_dict()
+
+
+def test_a_speaker_is_gone_on_with(speaker, tokenizer):
+    folder, weights = speaker
+    torch.manual_seed(2)
+    model = llava.build_model(tokenizer, SMALL)
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])]
+    assert any("vision_tower" in name for name in changed)
+    llava.load_speaker(model, tokenizer, folder)
+    for name, value in model.state_dict().items():
+        assert value.dtype == torch.float32 or not value.is_floating_point()
+        torch.testing.assert_close(value, weights[name], msg=name)
+
+
+def test_a_speaker_of_another_kind_is_refused(speaker, tokenizer, tmp_path):
+    folder, _ = speaker
+    wider = dataclasses.replace(SMALL, width=64)
+    with pytest.raises(InputError, match=r"another shape.*expected"):
+        llava.load_speaker(llava.build_model(tokenizer, wider), tokenizer, folder)
+    other = llava.train_tokenizer([*CORPUS, "Quite another corpus altogether"] * 3, 440)
+    with pytest.raises(InputError, match="another tokenizer"):
+        llava.load_speaker(llava.build_model(other, SMALL), other, folder)
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        llava.load_speaker(llava.build_model(tokenizer, SMALL), tokenizer, tmp_path)
 
 
 def test_the_processor_writes_one_image_token_per_patch(tokenizer):
