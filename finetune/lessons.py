@@ -9,9 +9,10 @@ They are trained on like rows from files (:func:`gaea.finetune.sft.fit`).
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,11 @@ from gaea.finetune.collate import Encoded, encode
 from gaea.geotokens import encode as to_symbols
 from gaea.geotokens import to_text
 from gaea.locate.neighbours import Neighbour
+from gaea.speech import CONCLUDES, VERDICTS, Words
 from gaea.speech import told as told_values
 from gaea.sphere import great_circle_km
 
+_VERDICT = re.compile(rf"(?<={CONCLUDES}) (?:{'|'.join(VERDICTS)})\b")
 SYMBOLS = 6
 """An answer in S2 symbols reaches level 10, 9 km: finer than a row of the gallery."""
 
@@ -146,14 +149,14 @@ class Talking:
         others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
         return briefing, dialogue.conversation(briefing, others, rng, self.turns)
 
-    def spoken(self, tokenizer: Any, rng: np.random.Generator, count: int = 3000) -> list[int]:
-        """Ids of the words that may always be said; names and numbers have to be told."""
+    def spoken(self, tokenizer: Any, rng: np.random.Generator, count: int = 3000) -> Words:
+        """The words that may always be said; names and numbers have to be told."""
         answers = []
         for picture in rng.integers(len(self.world), size=count):
             briefing, items = self.conversation(int(picture), rng)
             values = told_values(prompts.talk(briefing, (), items[0].question))
             answers += [(item.answer, values) for item in items]
-        return spoken_tokens(answers, tokenizer)
+        return spoken_words(answers, tokenizer)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,19 +207,28 @@ def answered(asked: Sequence[prompts.Message], answer: str) -> list[prompts.Mess
     return [*asked, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
 
 
-def spoken_tokens(answers: Sequence[tuple[str, Sequence[str]]], tokenizer: Any, share: float = 0.0005) -> list[int]:
-    """Tokens of what answers say around the values they repeat: the words of speech.
+def spoken_words(answers: Sequence[tuple[str, Sequence[str]]], tokenizer: Any, share: float = 0.0005) -> Words:
+    """What answers say around the values they repeat, and the verdicts they come to: the words of speech.
 
     Args:
         answers: Each with the values that were told.
         tokenizer: The model's.
-        share: Least share of the answers that a token must appear in.
+        share: Least share of the answers that a word must appear in.
     """
-    seen: Counter[int] = Counter()
+    opening, inside = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
     for answer, values in answers:
-        around = [answer]
+        around = [_VERDICT.sub("", answer)]
         for value in sorted(values, key=len, reverse=True):
             around = [part for text in around for part in text.split(value)]
-        rows = tokenizer([part.rstrip(" ") for part in around if part.strip()], add_special_tokens=False)["input_ids"]
-        seen.update({token for row in rows for token in row})
-    return sorted(token for token, n in seen.items() if n >= share * len(answers))
+        first, *rest = (_words(part.rstrip(" "), tokenizer) for part in around)
+        opening.update(first[:1])
+        inside.update({word for words in (first[1:], *rest) for word in words})
+    least = share * len(answers)
+    return Words(*(tuple(sorted(w for w, n in counted.items() if n >= least)) for counted in (opening, inside)))
+
+
+def _words(text: str, tokenizer: Any) -> list[tuple[int, ...]]:
+    """A text as words, each as its tokens, by the tokenizer's own division."""
+    encoded = tokenizer(text, add_special_tokens=False)
+    pairs = zip(encoded.word_ids(), encoded["input_ids"], strict=True)
+    return [tuple(token for _, token in word) for _, word in groupby(pairs, key=lambda pair: pair[0])]

@@ -408,7 +408,7 @@ class NanoRun:
         llava.save(student.model.cpu(), student.processor, folder)
         # Written last: a folder that has it is done.
         rng = np.random.default_rng((self.config.seed, 9))
-        spoken = json.dumps(self._talking.spoken(self.tokenizer, rng))
+        spoken = json.dumps(dataclasses.asdict(self._talking.spoken(self.tokenizer, rng)))
         write_atomically(folder / SPOKEN_FILE, lambda part: _said(part, spoken + "\n"))
 
     def _pointing(self) -> Pointing:

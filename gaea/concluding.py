@@ -29,7 +29,7 @@ class Concluding:
     conclusion: Conclusion
     choice: Speech | None
     everything: list[int]
-    words: dict[str, int]
+    words: dict[str, tuple[int, ...]]
     decode: Callable[[Sequence[int]], str]
 
     @classmethod
@@ -54,7 +54,7 @@ class Concluding:
         words, choice = conclusions(tokenize), None
         if conclusion.options and words:
             texts = {form: option for option in conclusion.options.values() for form in forms(option, tokenize)}
-            spoken = frozenset({words[CONCLUDES], *(tokenize(f"a{mark}")[-1] for mark in ",.")})
+            spoken = frozenset({*words[CONCLUDES], *(tokenize(f"a{mark}")[-1] for mark in ",.")})
             choice = Speech(spoken, (), tuple(sorted(texts)), end, texts, conclusion, words)
         return cls(conclusion, choice, everything, words, decode)
 
@@ -62,9 +62,9 @@ class Concluding:
         """Tokens that may follow what was said of a reply so far."""
         if self.choice is not None:
             return self.choice.allowed(said) if said else sorted({form[0] for form in self.choice.opening})
-        if not said or said[-1] != self.words.get(CONCLUDES):
+        if not said or (said[-1],) != self.words.get(CONCLUDES):
             return self.everything
         value, comma, rest = self.decode(said[:-1]).strip().rpartition(",")
         if not comma or rest or ". " in value:
             return self.everything
-        return sorted({self.words[word] for word in self.conclusion.follows([value.strip()])})
+        return sorted({self.words[word][0] for word in self.conclusion.follows([value.strip()])})

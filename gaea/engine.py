@@ -26,7 +26,7 @@ from gaea.concluding import Concluding
 from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
-from gaea.speech import Speech
+from gaea.speech import Speech, Words
 from gaea.streaming import POLL_S, Growing, Listener, in_thread
 from gaea.treecache import TreeScorer
 
@@ -141,7 +141,7 @@ class TransformersEngine:
         unknown = tokenizer.unk_token_id
         self.has_geotokens = all(i is not None and i != unknown for i in ids)
         self._symbol_ids = ids
-        self._spoken = [] if adapter else _spoken(Path(model))  # an adapter has words of its own
+        self._spoken = None if adapter else _spoken(Path(model))  # an adapter has words of its own
         self._words = list(range(len(tokenizer))) if adapter and adapters.concludes(adapter) else []
 
     def see(self, image: Image.Image) -> Sight:
@@ -267,10 +267,15 @@ class TransformersEngine:
         return inputs
 
 
-def _spoken(folder: Path) -> list[int]:
-    """Ids of the words that a model trained here may always say; empty for any other model."""
+def _spoken(folder: Path) -> Words | None:
+    """The words that a model trained here may always say; None for any other model."""
     listed = folder / SPOKEN_FILE
-    return [int(token) for token in json.loads(listed.read_text())] if listed.is_file() else []
+    if not listed.is_file():
+        return None
+    try:
+        return Words.read(json.loads(listed.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{listed} is not a list of words of speech: {error}") from error
 
 
 def _loading_errors() -> tuple[type[Exception], ...]:

@@ -20,12 +20,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 from gaea.countries import codes_by_name, normalise
 from gaea.prompts import FENCE_CLOSE, FENCE_OPEN, Message
 
 CONCLUDES = " so"
 """The word behind which a conclusion follows."""
+VERDICTS = ("yes", "no", *"ABCDEFGH")
 
 _OPEN = re.compile(
     r"\W*(?:(?:please|hello|hi|thanks|and|so|now|tell me)\b\W*)*(?:(?:in|on|at|from|of|to|by|with)\s+)?"
@@ -40,15 +42,21 @@ _SHORT_NAMES = frozenset({"uk", "usa", "uae"})
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
 
 
-def told(messages: Sequence[Message]) -> list[str]:
-    """The values in the fenced data of a conversation: what stands behind each name, and each measure within it."""
+def told(messages: Sequence[Message], *, apart: bool = True) -> list[str]:
+    """The values in the fenced data of a conversation: what stands behind each name, and each measure within it.
+
+    Args:
+        messages: The conversation.
+        apart: Whether a measure may leave the name that it is told of: "10 km" of "Lyon 10 km".
+    """
     values: dict[str, None] = {}
     for message in messages:
         for part in message["content"]:
             _, opened, rest = part.get("text", "").partition(FENCE_OPEN)
             for line in rest.partition(FENCE_CLOSE)[0].splitlines() if opened else ():
                 value = line.partition(": ")[2].strip()
-                values |= dict.fromkeys([value, *_MEASURE.findall(value)]) if value else {}
+                measures = _MEASURE.findall(value) if apart or value[:1].isdigit() else []
+                values |= dict.fromkeys([value, *measures]) if value else {}
     return list(values)
 
 
@@ -120,18 +128,46 @@ def _other_names(value: str) -> Iterator[str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Words:
+    """The words of speech of one tokenizer, each as its tokens, so that none is made up of pieces of others.
+
+    Attributes:
+        opening: Those that begin a reply.
+        inside: Those that follow others, with the space before them, and marks.
+    """
+
+    opening: tuple[tuple[int, ...], ...] = ()
+    inside: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def read(cls, told: Any) -> Words:
+        """From the JSON form of :func:`dataclasses.asdict`.
+
+        Raises:
+            ValueError: It is not of that form.
+        """
+        if not isinstance(told, dict) or set(told) != {"opening", "inside"}:
+            raise ValueError("expected lists of 'opening' and 'inside' words")
+        opening, inside = (
+            tuple(tuple(int(token) for token in word) for word in told[k]) for k in ("opening", "inside")
+        )
+        return cls(opening, inside)
+
+
+@dataclasses.dataclass(frozen=True)
 class Speech:
     """A machine whose states are: free to speak, or so many tokens into a value.
 
     Attributes:
-        spoken: Tokens of words of speech, allowed whenever no value is under way.
-        values: What was told, as tokens, in every form in which it may be written within a sentence.
+        spoken: Words of speech of one token, allowed whenever nothing is under way.
+        values: What must be finished once begun: what was told, in every form in which it may be written within a
+            sentence, and longer words of speech.
         opening: The same as it is written at the very start of a reply.
         end: The token that ends a reply.
         texts: What was told, by its tokens in either form.
         conclusion: What the last question lets follow.
-        verdicts: Each verdict's first token, by its word; and that of :data:`CONCLUDES`. Empty where a tokenizer
-            breaks that word.
+        verdicts: Each verdict's tokens, by its word; and those of :data:`CONCLUDES`. Empty where a tokenizer breaks
+            that word.
     """
 
     spoken: frozenset[int]
@@ -140,27 +176,25 @@ class Speech:
     end: int
     texts: dict[tuple[int, ...], str] = dataclasses.field(default_factory=dict)
     conclusion: Conclusion = Conclusion("")
-    verdicts: dict[str, int] = dataclasses.field(default_factory=dict)
+    verdicts: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def about(
-        cls, messages: Sequence[Message], spoken: Sequence[int], tokenize: Callable[[str], list[int]], end: int
-    ) -> Speech:
+    def about(cls, messages: Sequence[Message], words: Words, tokenize: Callable[[str], list[int]], end: int) -> Speech:
         """For one conversation.
 
         Args:
             messages: Whose fenced data may be repeated.
-            spoken: Tokens of speech.
+            words: Of speech.
             tokenize: Text to ids, without special tokens; a leading space matters to it.
             end: The token that ends a reply.
         """
-        values = told(messages)
+        values = told(messages, apart=False)
         inside = {form: value for value in values for form in forms(f" {value}", tokenize)}
         opening = {form: value for value in values for form in forms(value, tokenize)}
         return cls(
-            frozenset(spoken),
-            tuple(sorted(inside)),
-            tuple(sorted(opening)),
+            frozenset(word[0] for word in words.inside if len(word) == 1),
+            tuple(sorted({*inside, *(word for word in words.inside if len(word) > 1)})),
+            tuple(sorted({*opening, *words.opening})),
             end,
             {**opening, **inside},
             Conclusion(asked(messages)),
@@ -174,12 +208,14 @@ class Speech:
             moved = {(value, at + 1) for value, at in within if value[at] == token}
             if free:
                 moved |= {(value, 1) for value in self._begun(position) if value[0] == token}
+                if position and self._concludes(said[position - 1]):
+                    moved |= {(value, 1) for value in self.verdicts.values() if value[0] == token}
             whole = [value for value, at in moved if at == len(value)]
             named += [self.texts[value] for value in whole if value in self.texts]
             free = (free and token in self.spoken) or bool(whole)
             within = {(value, at) for value, at in moved if at < len(value)}
-        if free and said and said[-1] == self.verdicts.get(CONCLUDES):
-            return sorted({self.verdicts[word] for word in self.conclusion.follows(named)})
+        if free and said and self._concludes(said[-1]):
+            return sorted({self.verdicts[word][0] for word in self.conclusion.follows(named)})
         following = {value[at] for value, at in within}
         if free:
             following |= self._words | {value[0] for value in self._begun(len(said))} | {self.end}
@@ -188,17 +224,20 @@ class Speech:
     @cached_property
     def _words(self) -> frozenset[int]:
         """Words of speech, without the one that leads to a conclusion where there is none to draw."""
-        return self.spoken if self.conclusion.possible else self.spoken - {self.verdicts.get(CONCLUDES, -1)}
+        return self.spoken if self.conclusion.possible else self.spoken - {*self.verdicts.get(CONCLUDES, ())}
+
+    def _concludes(self, token: int) -> bool:
+        return self.verdicts.get(CONCLUDES) == (token,)
 
     def _begun(self, position: int) -> tuple[tuple[int, ...], ...]:
         return self.values if position else self.values + self.opening
 
 
-def conclusions(tokenize: Callable[[str], list[int]]) -> dict[str, int]:
-    """The first tokens of what may be concluded, and that of ``CONCLUDES``; empty where a tokenizer breaks that."""
-    so = tokenize(CONCLUDES)
-    words = {word: tokenize(f" {word}")[0] for word in ("yes", "no", *"ABCDEFGH")}
-    return {**words, CONCLUDES: so[0]} if len(so) == 1 else {}
+def conclusions(tokenize: Callable[[str], list[int]]) -> dict[str, tuple[int, ...]]:
+    """The tokens of what may be concluded, and that of ``CONCLUDES``; empty where a tokenizer breaks that."""
+    words = {word: tuple(tokenize(f" {word}")) for word in VERDICTS}
+    so = tuple(tokenize(CONCLUDES))
+    return {**words, CONCLUDES: so} if len(so) == 1 else {}
 
 
 def forms(text: str, tokenize: Callable[[str], list[int]]) -> Iterator[tuple[int, ...]]:

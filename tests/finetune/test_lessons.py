@@ -173,7 +173,15 @@ def test_words_of_speech_are_what_answers_say_around_the_values():
         ("The country is Egypt, so no.", told),
     ]
     tokenizer = llava.train_tokenizer([answer for answer, _ in answers] * 40, 600)
-    words = lessons.spoken_tokens(answers, tokenizer)
-    said = {tokenizer.decode([token]).strip() for token in words}
-    assert {"This", "is", "in", "Its", "neighbours", "are", "so", "yes", "no"} <= said
-    assert not {"Egypt", "Libya", "Sudan", "Al", "Gharbiyah"} & said
+    words = lessons.spoken_words(answers, tokenizer)
+    opening, inside = ({tokenizer.decode(list(word)) for word in part} for part in (words.opening, words.inside))
+    assert opening == {"This", "Its", "The"}
+    assert {" is", " in", " neighbours", " are", " country", " so", ","} <= inside
+    said = {word.strip() for word in opening | inside}
+    assert not {"Egypt", "Libya", "Sudan", "Al", "Gharbiyah", "yes", "no"} & said
+
+
+def test_words_that_are_rare_in_answers_are_not_speech():
+    tokenizer = llava.train_tokenizer(["It is so. Quixotic."] * 40, 400)
+    words = lessons.spoken_words([("It is so.", [])] * 99 + [("Quixotic.", [])], tokenizer, share=0.02)
+    assert [tokenizer.decode(list(word)) for word in words.opening] == ["It"]

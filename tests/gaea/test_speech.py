@@ -6,7 +6,7 @@ import pytest
 
 from gaea import prompts
 from gaea.briefing import Briefing
-from gaea.speech import Speech, told
+from gaea.speech import VERDICTS, Speech, Words, told
 
 BRIEFING = Briefing(
     facts=(("near", "Quţūr 10 km"), ("region", "Al Gharbiyah"), ("country", "Egypt"), ("neighbours", "Libya, Sudan")),
@@ -18,6 +18,11 @@ MESSAGES = prompts.talk(BRIEFING, [("Where?", "In Egypt, 7 km.")], "Which countr
 END = 0
 
 
+def alone(tokens):
+    """Words of one token each."""
+    return Words(inside=tuple((token,) for token in tokens))
+
+
 def tokenize(text):
     """One token a character: the hardest case, for every value can be left in the middle of a word."""
     return [ord(c) for c in text]
@@ -25,7 +30,7 @@ def tokenize(text):
 
 @pytest.fixture
 def speech():
-    return Speech.about(MESSAGES, tokenize(" theisnarywmbhlfo.,"), tokenize, END)
+    return Speech.about(MESSAGES, alone(tokenize(" theisnarywmbhlfo.,")), tokenize, END)
 
 
 def says(speech, text):
@@ -50,6 +55,7 @@ def test_what_was_told_is_every_value_and_every_measure():
         "Saudi Arabia (3 %)",
         "3 %",
     ]
+    assert told(MESSAGES, apart=False) == [value for value in told(MESSAGES) if value not in ("10 km", "3 %")]
 
 
 def test_a_value_is_repeated_whole(speech):
@@ -65,6 +71,8 @@ def test_a_value_is_repeated_whole(speech):
         "this is Al Egypt",
         "it is Egy, Egypt",
         "near Quţūr 550 km",
+        "Egypt 10 km",
+        "Saudi Arabia 3 %",
         "in 551 km",
         "in 55",
         "Chad",
@@ -101,10 +109,8 @@ def words(value):
 def concluding(question, reply):
     """The verdicts that may follow a reply to a question about Egypt."""
     messages = prompts.talk(BRIEFING, [("Where?", "In Egypt.")], question)
-    speech = Speech.about(messages, words("The country neighbours is are, so yes no A B C D)."), words, END)
-    return [
-        word for word in ("yes", "no", *"ABCDEFGH") if speech.verdicts[word] in speech.allowed(words(reply))
-    ]  # fmt: skip
+    speech = Speech.about(messages, alone(words("The country neighbours is are, so no).")), words, END)
+    return [word for word in VERDICTS if speech.verdicts[word][0] in speech.allowed(words(reply))]
 
 
 @pytest.mark.parametrize(
@@ -152,14 +158,14 @@ def test_a_conclusion_agrees_with_the_fact_that_was_named(question, reply, verdi
 )
 def test_nothing_is_concluded_of_a_question_for_a_fact(question, possible):
     """A small model says "so no" behind a list of languages where the grammar lets it."""
-    speech = Speech.about(prompts.talk(BRIEFING, (), question), words("The country is, so no."), words, END)
+    speech = Speech.about(prompts.talk(BRIEFING, (), question), alone(words("The country is, so no.")), words, END)
     (so,) = words(" so")
     assert speech.conclusion.possible is possible
     assert (so in speech.allowed(words("The country is Egypt,"))) is possible
 
 
 def test_a_conclusion_rests_on_the_last_question_alone():
-    speech = Speech.about(prompts.talk(BRIEFING, [("Is it Chad?", "No.")], "Is it Egypt?"), [], words, END)
+    speech = Speech.about(prompts.talk(BRIEFING, [("Is it Chad?", "No.")], "Is it Egypt?"), Words(), words, END)
     assert speech.conclusion.question == "Is it Egypt?"
 
 
@@ -167,12 +173,51 @@ def test_a_tokenizer_that_breaks_the_word_leaves_conclusions_free(speech):
     assert speech.verdicts == {}
 
 
+def test_words_are_not_made_up_of_pieces_of_others(speech):
+    """Of "w", "elcome", "Ask" a model makes "Aw", and calls a town so."""
+    told_words = Words(opening=((5, 6), (7,)), inside=((20, 21), (22,), (20, 23, 24)))
+    speech = Speech.about(MESSAGES, told_words, lambda text: [1000 + ord(c) for c in text], END)
+
+    def may(*said):
+        return {token for token in speech.allowed(said) if token < 1000}
+
+    assert may() == {END, 5, 7, 20, 22}
+    assert may(5) == {6}
+    assert may(5, 6) == may(7) == may(22) == {END, 20, 22}
+    assert may(22, 20) == {21, 23}
+    assert may(22, 20, 23) == {24}
+    assert may(22, 20, 23, 24) == {END, 20, 22}
+    assert may(22, 5) == {END}, "what opens a reply does not go on with it"
+
+
+def test_a_verdict_of_several_tokens_is_finished():
+    def halves(text):
+        return [hash(part) % 10**9 for word in re.findall(r" ?[^ ,.)]+|[,.)]", text)
+                for part in ([" y", "es"] if word == " yes" else [word])]  # fmt: skip
+
+    speech = Speech.about(
+        prompts.talk(BRIEFING, (), "Is it Egypt?"), alone(halves("The country is, so no.")), halves, END
+    )
+    said = halves("The country is Egypt, so yes")
+    assert speech.allowed(said[:-2]) == [said[-2]]
+    assert speech.allowed(said[:-1]) == [said[-1]]
+    assert END in speech.allowed(said)
+    assert said[-2] not in speech.allowed(said[:-3]), "and is not said without the word that leads to it"
+
+
+def test_words_of_speech_are_read_from_json():
+    assert Words.read({"opening": [[1, 2]], "inside": [[3]]}) == Words(((1, 2),), ((3,),))
+    for wrong in ([1, 2], {"opening": []}, {"opening": [], "inside": [3]}, None):
+        with pytest.raises((ValueError, TypeError)):
+            Words.read(wrong)
+
+
 def test_a_mark_that_grows_together_with_a_value_may_follow_it():
     def joined(value):
         return [ord("\u2025") if c == "!" else ord(c) for c in value.replace("),", "!")]
 
     briefing = Briefing(facts=(("currency", "Franc (CHF)"),))
-    speech = Speech.about(prompts.talk(briefing, (), "Which money?"), joined("is o"), joined, END)
+    speech = Speech.about(prompts.talk(briefing, (), "Which money?"), alone(joined("is o")), joined, END)
     assert says(speech, "Franc (CHF)")
     assert joined("),")[0] in speech.allowed(joined("is Franc (CHF"))
     assert ord("o") in speech.allowed(joined("is Franc (CHF),"))
