@@ -1,11 +1,11 @@
 """What a small model may say next: words of speech, and what it was told, whole.
 
 A model of a few million parameters can tell which line of its briefing answers a question, but it misspells a name half
-way and miscopies numbers. So its choice is left to it, and its spelling is not: after words of speech it may begin any
-value that the fenced data holds, and what it has begun it must finish as it was told. Which value, and which words
-around it, remain the model's own; a wrong choice is still a wrong answer. This is constrained decoding, as S2 symbols
-are decoded under a mask (a finite-state machine over tokens; Willard & Louf 2023, arXiv 2307.09702). Larger models are
-not held.
+way and miscopies numbers. So its choice is left to it, and its spelling is not: between words of speech, which are
+whole as well, it may begin any value that the fenced data holds, and what it has begun it must finish as it was told.
+Which value, and which words around it, remain the model's own; a wrong choice is still a wrong answer. This is
+constrained decoding, as S2 symbols are decoded under a mask (a finite-state machine over tokens; Willard & Louf 2023,
+arXiv 2307.09702). Larger models are not held.
 
 Of a statement to judge, or of options to choose from, such a model was taught to name the fact first and then to
 conclude: "The country is Brazil, so no." Which fact, it knows; whether two names are the same, four layers do not learn
