@@ -236,6 +236,26 @@ def unknown(briefing: Briefing, rng: np.random.Generator) -> Item:
     return Item("outside", "open", picked(UNTOLD, rng), answer, answer, ())
 
 
+def unsupported(kind: str, briefing: Briefing, others: Sequence[Briefing], rng: np.random.Generator) -> Item:
+    """A statement or a choice about a fact that the briefing does not hold: neither judged nor chosen.
+
+    Args:
+        kind: The fact.
+        briefing: Without it.
+        others: At least one of them with it.
+        rng: Source of randomness.
+    """
+    known = [other for other in others if kind in dict(other.facts)]
+    values = [dict(other.facts)[kind] for other in known]
+    forms: list[Callable[[], Item]] = [lambda: qa.true_false(kind, known[0], values[-1], rng)]
+    forms += [lambda: claimed(kind, known[0], values[-1], rng)] if kind in _CLAIMS else []
+    if len(set(values)) > 1:
+        forms += [lambda: qa.choice(kind, known[0], values, rng), lambda: either(kind, known[0], values, rng)]
+    asked = forms[int(rng.integers(len(forms)))]().question
+    answer = qa.told(kind, briefing)
+    return Item(kind, "open", asked, answer, answer, ())
+
+
 def conversation(
     briefing: Briefing, others: Sequence[Briefing], rng: np.random.Generator, turns: int = 5
 ) -> list[Item]:
@@ -303,6 +323,10 @@ def _makers(
         (0.04, lambda: short(briefing, rng)),
         (0.10, simple),
     ]
+    lacking = [kind for kind in ASKED if kind not in facts and any(kind in dict(other.facts) for other in others)]
+    if lacking:
+        share = 0.04 if facts else 0.20
+        makers.append((share, lambda: unsupported(str(rng.choice(lacking)), briefing, others, rng)))
     told = [kind for kind in facts if kind in ASKED]
     if told:
         doubtful = [kind for kind in told if kind in _CLAIMS]

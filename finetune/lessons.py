@@ -41,7 +41,7 @@ class LessonsConfig:
     """How rows are made up.
 
     Attributes:
-        turns: Questions in a conversation.
+        turns: Questions in the longest conversation; others have a quarter as many and more.
         talks: Groups of rows that talk, to one group of rows that point.
         blind_share: Share of pointing rows without neighbours.
         unseen_share: Share whose neighbours are taken only from beyond ``unseen_km``, as at an unseen place.
@@ -122,7 +122,7 @@ class Talking:
     Attributes:
         world: What is known of the first pictures, in their order.
         doubt: How often a briefing is wrong.
-        turns: Questions in a conversation.
+        turns: Questions in the longest conversation.
     """
 
     world: Sequence[briefings.KnownPlace]
@@ -147,7 +147,8 @@ class Talking:
 
         briefing = doubted(picture)
         others = [doubted(int(other)) for other in rng.integers(len(self.world), size=5)]
-        return briefing, dialogue.conversation(briefing, others, rng, self.turns)
+        turns = int(rng.integers(max(1, self.turns // 4), self.turns + 1))
+        return briefing, dialogue.conversation(briefing, others, rng, turns)
 
     def spoken(self, tokenizer: Any, rng: np.random.Generator, count: int = 3000) -> Words:
         """The words that may always be said; names and numbers have to be told."""

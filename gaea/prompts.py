@@ -30,6 +30,8 @@ FENCE_OPEN, FENCE_CLOSE = "<data>", "</data>"
 VALUE_LIMIT = 120
 NEIGHBOURS = 6
 """Neighbours told as S2 symbols; nano learns from as many as it is asked with."""
+TURNS = 11
+"""Earlier questions and answers that are shown with a new one; nano learns from conversations of a dozen questions."""
 
 Message = dict[str, Any]
 
@@ -69,13 +71,14 @@ def talk(briefing: Briefing, turns: Sequence[tuple[str, str]], question: str) ->
 
     Args:
         briefing: Shown once, with the first question.
-        turns: Earlier (question, answer) pairs.
+        turns: Earlier (question, answer) pairs; the last :data:`TURNS` are shown.
         question: What is asked now.
 
     Returns:
         Messages in the chat form of transformers and OpenAI-compatible servers; the picture's place is marked by a
         part ``{"type": "image"}`` in the first user message.
     """
+    turns = turns[-TURNS:]
     asked = [q for q, _ in turns] + [question]
     messages = [_user(briefing_text(briefing) + "\n" + clean_question(asked[0]), image=True)]
     for (_, reply), following in zip(turns, asked[1:], strict=True):

@@ -136,3 +136,26 @@ def test_the_same_numbers_ask_the_same(items):
     a, b = (dialogue.conversation(EGYPT, [EGYPT], np.random.default_rng(5), 40) for _ in range(2))
     assert a == b
     assert a != dialogue.conversation(EGYPT, [EGYPT], np.random.default_rng(6), 40)
+
+
+@pytest.mark.parametrize(
+    ("briefing", "answer"),
+    [
+        (EGYPT, "I do not know that."),
+        (Briefing(), "I cannot tell, because I do not know where this is."),
+        (Briefing(sure="unsure"), "I may not say that."),
+    ],
+)
+def test_what_is_not_told_is_neither_judged_nor_chosen(briefing, answer, rng):
+    others = [Briefing(facts=(("currency", money),)) for money in ("Euro (EUR)", "Sol (PEN)", "Yen (JPY)")]
+    asked = [dialogue.unsupported("currency", briefing, others, rng) for _ in range(60)]
+    assert {(item.answer, item.form) for item in asked} == {(answer, "open")}
+    assert sum("A) " in item.question for item in asked) > 5
+    assert sum(" or " in item.question for item in asked) > 5
+    assert sum(item.question.startswith(("Is the currency", "Do they pay", "Can I pay")) for item in asked) > 5
+
+
+def test_who_knows_nothing_is_asked_to_judge_too(items):
+    asked = [item.question for briefing, item in items if not briefing.facts]
+    assert sum("A) " in question for question in asked) > len(asked) / 50
+    assert sum(question.lower().startswith(("is ", "are ", "do ", "does ")) for question in asked) > len(asked) / 25

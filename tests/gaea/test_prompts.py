@@ -11,6 +11,7 @@ from gaea.prompts import (
     FENCE_OPEN,
     LOCATE,
     SYSTEM,
+    TURNS,
     VALUE_LIMIT,
     briefing_text,
     clean,
@@ -155,3 +156,15 @@ def test_a_question_opens_no_fence_and_holds_no_token(question):
 )
 def test_distances_are_spoken_in_two_figures(km, spoken):
     assert rounded_km(km) == spoken
+
+
+def test_of_a_long_conversation_the_end_is_shown():
+    briefing = Briefing(facts=(("country", "Egypt"),), sure="unsure")
+    turns = [(f"question {i}", f"answer {i}") for i in range(30)]
+    messages = talk(briefing, turns, "question 30")
+    assert messages == talk(briefing, turns[-TURNS :], "question 30")
+    assert len(messages) == 2 * TURNS + 1
+    first, last = messages[0]["content"], messages[-1]["content"]
+    assert first[0] == {"type": "image"}
+    assert first[1]["text"].endswith(f"country: Egypt\nsure: unsure\n</data>\nquestion {30 - TURNS}")
+    assert last == [{"type": "text", "text": "question 30"}]
