@@ -52,13 +52,16 @@ class MeteredEngine:
         self, messages: Any, sight: Any, *, stopped: Callable[[], bool] | None = None, **rest: Any
     ) -> Iterator[str]:
         pieces = self._engine.stream(messages, sight, stopped=stopped, **rest)
-        for piece in [hostile("model"), *pieces] if self.hostile else pieces:
-            yield piece
-            while self.held and not (stopped and stopped()):
-                time.sleep(0.02)
+        try:
+            for piece in [hostile("model"), *pieces] if self.hostile else pieces:
+                yield piece
+                while self.held and not (stopped and stopped()):
+                    time.sleep(0.02)
+                if stopped and stopped():
+                    break
+        finally:  # also where it was stopped before there was a first piece, or closed while it held one
             if stopped and stopped():
                 self.stopped += 1
-                return
 
 
 class MeteredMemory:
