@@ -55,7 +55,7 @@ class Concluding:
         if conclusion.options and words:
             texts = {form: option for option in conclusion.options.values() for form in forms(option, tokenize)}
             spoken = frozenset({*words[CONCLUDES], *(tokenize(f"a{mark}")[-1] for mark in ",.")})
-            choice = Speech(spoken, (), tuple(sorted(texts)), end, texts, conclusion, words)
+            choice = Speech(spoken, (), tuple(sorted(texts)), end, texts, conclusion, verdicts=words)
         return cls(conclusion, choice, everything, words, decode)
 
     def allowed(self, said: Sequence[int]) -> list[int]:

@@ -26,7 +26,7 @@ from gaea.concluding import Concluding
 from gaea.decoding import NextToken
 from gaea.errors import MissingDependencyError, ModelError, first_line
 from gaea.prompts import Message, with_system
-from gaea.speech import Speech, Words
+from gaea.speech import Speech, Unrepeated, Words
 from gaea.streaming import POLL_S, Growing, Listener, in_thread
 from gaea.treecache import TreeScorer
 
@@ -194,10 +194,13 @@ class TransformersEngine:
         prompt = inputs["input_ids"].shape[1]
         reply: list[int] = []
         text = Growing(by_words=bool(getattr(tokenizer, "clean_up_tokenization_spaces", False)))
+        told = Unrepeated(put) if self._spoken else None
 
         def grown(*, done: bool = False) -> None:
             # Decoded from its beginning each time: a token means nothing without the ones before it.
-            put(text.grown(tokenizer.decode(reply, skip_special_tokens=True), done=done))
+            (told or put)(text.grown(tokenizer.decode(reply, skip_special_tokens=True), done=done))
+            if told and done:
+                told.end()
 
         class Told(BaseStreamer):  # type: ignore[misc]
             begun = False  # the first thing handed over is the prompt

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,9 @@ _TAG = re.compile(
     r",\s*(?:right|correct|true|yes|no|or not|am i right|is(?:n['\u2019]t| not)? it|is it not)\W*$", re.IGNORECASE
 )
 _OPTION = re.compile(r"(?:^|(?<=[\s(]))\(?([A-H])[).:]\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?= (?:Half|I|It|Its|People|The|They|This|You)\b(?!$))")
+"""Before a word that begins a sentence, once it is whole: in "St. Thomas" none ends."""
+_PERHAPS_ENDED = re.compile(r"(?<=[.!?])(?: \w*)?$")
 _SHORT_NAMES = frozenset({"uk", "usa", "uae"})
 _MEASURE = re.compile(r"\d[\d.]*(?: (?:km|%))?")
 
@@ -50,14 +54,20 @@ def told(messages: Sequence[Message], *, apart: bool = True) -> list[str]:
         apart: Whether a measure may leave the name that it is told of: "10 km" of "Lyon 10 km".
     """
     values: dict[str, None] = {}
+    for value, measures in _lines(messages):
+        values |= dict.fromkeys([value, *measures] if apart or value[0].isdigit() else [value])
+    return list(values)
+
+
+def _lines(messages: Sequence[Message]) -> Iterator[tuple[str, list[str]]]:
+    """What stands behind each name of the fenced data, and the measures within it."""
     for message in messages:
         for part in message["content"]:
             _, opened, rest = part.get("text", "").partition(FENCE_OPEN)
             for line in rest.partition(FENCE_CLOSE)[0].splitlines() if opened else ():
                 value = line.partition(": ")[2].strip()
-                measures = _MEASURE.findall(value) if apart or value[:1].isdigit() else []
-                values |= dict.fromkeys([value, *measures]) if value else {}
-    return list(values)
+                if value:
+                    yield value, _MEASURE.findall(value)
 
 
 def asked(messages: Sequence[Message]) -> str:
@@ -166,6 +176,8 @@ class Speech:
         end: The token that ends a reply.
         texts: What was told, by its tokens in either form.
         conclusion: What the last question lets follow.
+        stops: Tokens that end a sentence.
+        times: How often a value was told, where more than once.
         verdicts: Each verdict's tokens, by its word; and those of :data:`CONCLUDES`. Empty where a tokenizer breaks
             that word.
     """
@@ -176,6 +188,8 @@ class Speech:
     end: int
     texts: dict[tuple[int, ...], str] = dataclasses.field(default_factory=dict)
     conclusion: Conclusion = Conclusion("")
+    stops: frozenset[int] = frozenset()
+    times: dict[str, int] = dataclasses.field(default_factory=dict)
     verdicts: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -198,27 +212,34 @@ class Speech:
             end,
             {**opening, **inside},
             Conclusion(asked(messages)),
+            frozenset(tokenize(f"a{stop}")[-1] for stop in (".", ").")),
+            Counter(value for value, _ in _lines(messages)),
             conclusions(tokenize),
         )
 
     def allowed(self, said: Sequence[int]) -> list[int]:
         """Tokens that may follow what was said of a reply so far; the end alone where nothing fits."""
         free, within, named = True, set[tuple[tuple[int, ...], int]](), list[str]()
+        sentence = Counter[str]()
         for position, token in enumerate(said):
             moved = {(value, at + 1) for value, at in within if value[at] == token}
             if free:
-                moved |= {(value, 1) for value in self._begun(position) if value[0] == token}
+                moved |= {(value, 1) for value in self._begun(position, sentence) if value[0] == token}
                 if position and self._concludes(said[position - 1]):
                     moved |= {(value, 1) for value in self.verdicts.values() if value[0] == token}
             whole = [value for value, at in moved if at == len(value)]
-            named += [self.texts[value] for value in whole if value in self.texts]
+            now = [self.texts[value] for value in whole if value in self.texts]
+            named += now
+            sentence.update(now)
+            if free and token in self.stops:
+                sentence.clear()
             free = (free and token in self.spoken) or bool(whole)
             within = {(value, at) for value, at in moved if at < len(value)}
         if free and said and self._concludes(said[-1]):
             return sorted({self.verdicts[word][0] for word in self.conclusion.follows(named)})
         following = {value[at] for value, at in within}
         if free:
-            following |= self._words | {value[0] for value in self._begun(len(said))} | {self.end}
+            following |= self._words | {value[0] for value in self._begun(len(said), sentence)} | {self.end}
         return sorted(following) or [self.end]
 
     @cached_property
@@ -229,8 +250,55 @@ class Speech:
     def _concludes(self, token: int) -> bool:
         return self.verdicts.get(CONCLUDES) == (token,)
 
-    def _begun(self, position: int) -> tuple[tuple[int, ...], ...]:
-        return self.values if position else self.values + self.opening
+    def _begun(self, position: int, sentence: Counter[str]) -> Iterator[tuple[int, ...]]:
+        """What may be begun: in one sentence no value more often than it was told."""
+        for value in self.values if position else self.values + self.opening:
+            text = self.texts.get(value)
+            if text is None or sentence[text] < self.times.get(text, 1):
+                yield value
+
+
+class Unrepeated:
+    """Passes a reply on as it comes, without the sentences that it has said before.
+
+    A small model that has lost the thread says its last sentence again. What may still become such a sentence is held
+    back until it ends or goes on otherwise.
+
+    Args:
+        put: Takes each piece.
+    """
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put, self._before = put, list[str]()
+        self._sentence, self._passed = "", 0
+
+    def __call__(self, piece: str) -> None:
+        """The next piece of the reply; an empty one is passed on as well."""
+        self._sentence += piece
+        while end := _SENTENCE_END.search(self._sentence):
+            rest = self._sentence[end.end() :]
+            self._sentence = self._sentence[: end.end()]
+            self._finish()
+            self._sentence = rest
+        self._put(self._ready())
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._finish()
+
+    def _ready(self) -> str:
+        perhaps = _PERHAPS_ENDED.search(self._sentence)
+        sentence = self._sentence[: perhaps.start()] if perhaps else self._sentence
+        if any(said.startswith(sentence.strip()) for said in self._before):
+            return ""
+        begun, self._passed = self._passed, len(sentence)
+        return sentence[begun:]
+
+    def _finish(self) -> None:
+        if self._sentence.strip() not in self._before:
+            self._put(self._sentence[self._passed :])
+            self._before.append(self._sentence.strip())
+        self._sentence, self._passed = "", 0
 
 
 def conclusions(tokenize: Callable[[str], list[int]]) -> dict[str, tuple[int, ...]]:

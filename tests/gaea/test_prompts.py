@@ -162,7 +162,7 @@ def test_of_a_long_conversation_the_end_is_shown():
     briefing = Briefing(facts=(("country", "Egypt"),), sure="unsure")
     turns = [(f"question {i}", f"answer {i}") for i in range(30)]
     messages = talk(briefing, turns, "question 30")
-    assert messages == talk(briefing, turns[-TURNS :], "question 30")
+    assert messages == talk(briefing, turns[-TURNS:], "question 30")
     assert len(messages) == 2 * TURNS + 1
     first, last = messages[0]["content"], messages[-1]["content"]
     assert first[0] == {"type": "image"}

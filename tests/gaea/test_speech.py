@@ -6,7 +6,7 @@ import pytest
 
 from gaea import prompts
 from gaea.briefing import Briefing
-from gaea.speech import VERDICTS, Speech, Words, told
+from gaea.speech import VERDICTS, Speech, Unrepeated, Words, told
 
 BRIEFING = Briefing(
     facts=(("near", "Quţūr 10 km"), ("region", "Al Gharbiyah"), ("country", "Egypt"), ("neighbours", "Libya, Sudan")),
@@ -190,6 +190,16 @@ def test_words_are_not_made_up_of_pieces_of_others(speech):
     assert may(22, 5) == {END}, "what opens a reply does not go on with it"
 
 
+def test_a_value_is_named_once_in_a_sentence_or_as_often_as_it_was_told(speech):
+    assert says(speech, "this is Egypt. this is Egypt.")
+    assert not says(speech, "this is Egypt, Egypt")
+    assert says(speech, "this is Egypt, Libya, Sudan.")
+    city = Briefing(facts=(("region", "Luxembourg"), ("country", "Luxembourg")))
+    twice = Speech.about(prompts.talk(city, (), "Where?"), alone(tokenize(" thisn,.")), tokenize, END)
+    assert says(twice, "this is in Luxembourg, Luxembourg.")
+    assert not says(twice, "this is in Luxembourg, Luxembourg, Luxembourg")
+
+
 def test_a_verdict_of_several_tokens_is_finished():
     def halves(text):
         return [hash(part) % 10**9 for word in re.findall(r" ?[^ ,.)]+|[,.)]", text)
@@ -203,6 +213,36 @@ def test_a_verdict_of_several_tokens_is_finished():
     assert speech.allowed(said[:-1]) == [said[-1]]
     assert END in speech.allowed(said)
     assert said[-2] not in speech.allowed(said[:-3]), "and is not said without the word that leads to it"
+
+
+@pytest.mark.parametrize(
+    ("said", "passed"),
+    [
+        ("It is dry. It is dry. It is warm.", "It is dry. It is warm."),
+        ("It is dry. It is dry.", "It is dry."),
+        ("It is dry. The sea is near. It is dry. The sea is far.", "It is dry. The sea is near. The sea is far."),
+        ("It is dry. It is", "It is dry. It is"),
+        ("This is in St. Ives. It is 5.5 km to St. Ives.", "This is in St. Ives. It is 5.5 km to St. Ives."),
+        ("I see no other. It is dry.", "I see no other. It is dry."),
+        ("", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_no_sentence_is_said_twice(said, passed, size):
+    pieces = []
+    once = Unrepeated(pieces.append)
+    for start in range(0, len(said), size):
+        once(said[start : start + size])
+    once.end()
+    assert "".join(pieces) == passed
+
+
+def test_what_is_new_is_passed_on_at_once():
+    pieces = []
+    once = Unrepeated(pieces.append)
+    for word in ("It", " is", " dry", ".", " The", " sea", " It", " is", " wet"):
+        once(word)
+    assert [p for p in pieces if p] == ["It", " is", " dry", ".", " The sea", " It", " is", " wet"]
 
 
 def test_words_of_speech_are_read_from_json():
