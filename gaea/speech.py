@@ -231,7 +231,7 @@ class Speech:
             now = [self.texts[value] for value in whole if value in self.texts]
             named += now
             sentence.update(now)
-            if free and token in self.stops:
+            if token in self.stops and (free or whole):  # also one that grew together with a value
                 sentence.clear()
             free = (free and token in self.spoken) or bool(whole)
             within = {(value, at) for value, at in moved if at < len(value)}

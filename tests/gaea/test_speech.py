@@ -200,6 +200,17 @@ def test_a_value_is_named_once_in_a_sentence_or_as_often_as_it_was_told(speech):
     assert not says(twice, "this is in Luxembourg, Luxembourg, Luxembourg")
 
 
+def test_a_stop_that_grew_together_with_a_value_ends_the_sentence_too():
+    def joined(value):
+        return [ord("\u2025") if c == "!" else ord(c) for c in value.replace(").", "!")]
+
+    briefing = Briefing(facts=(("country", "Chad"), ("currency", "Franc (XAF)")))
+    speech = Speech.about(prompts.talk(briefing, (), "Where?"), alone(joined(" is.")), joined, END)
+    said = joined("is Chad is Franc (XAF). is")
+    assert ord("C") in speech.allowed([*said, ord(" ")])
+    assert ord("C") not in speech.allowed([*joined("is Chad is"), ord(" ")])
+
+
 def test_a_verdict_of_several_tokens_is_finished():
     def halves(text):
         return [hash(part) % 10**9 for word in re.findall(r" ?[^ ,.)]+|[,.)]", text)
