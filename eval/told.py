@@ -5,7 +5,8 @@ Places are drawn evenly over land, from validation blocks; the test blocks are l
 (``python -m gaea.eval orbit``).
 
 With ``--talk`` it is whole conversations, as nano learns to have them: several questions at once, doubt, alternatives,
-evidence, things that no briefing holds. What counts there is the reply word for word, so it is for models taught so.
+evidence, things that no briefing holds. The ways of asking are those of its lessons, and what counts is the reply word
+for word: it is for models taught so, and says nothing of other ways.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ def examine(engine: Engine, count: int, seed: int = 0, progress: Callable[..., A
         where[item.form].append(place)
         if not good:
             wrong.append({"question": item.question, "expected": item.answer, "reply": reply})
-    scored = {form: {"n": len(m), "accuracy": Draws(where[form], seed=seed).estimate(np.array(m, float))}
-              for form, m in sorted(marks.items())}  # fmt: skip
-    return {"forms": scored, "wrong": wrong}
+    return {"forms": _scored(marks, where, seed), "wrong": wrong}
 
 
 def converse(engine: Engine, count: int, seed: int = 0, progress: Callable[..., Any] = iter) -> dict[str, Any]:
@@ -103,8 +102,7 @@ def converse(engine: Engine, count: int, seed: int = 0, progress: Callable[..., 
         progress: A tqdm-like wrapper.
     """
     rng = np.random.default_rng((seed, 1))
-    places_ = land(max(count // TURNS, 10), rng)
-    world = know(*np.array(places_).T)
+    world = know(*np.array(land(max(count // TURNS, 10), rng)).T)
     told = [doubt(place, world, rng, DoubtConfig(swapped_share=0.0, held_share=0.05)) for place in world]
     sight = engine.see(blank())
     marks, where, wrong = defaultdict[str, list[float]](list), defaultdict[str, list[str]](list), []
@@ -120,9 +118,15 @@ def converse(engine: Engine, count: int, seed: int = 0, progress: Callable[..., 
                 where[kind].append(str(number))
             if not good:
                 wrong.append({"kind": item.kind, "question": item.question, "expected": item.answer, "reply": reply})
-    scored = {kind: {"n": len(m), "accuracy": Draws(where[kind], seed=seed).estimate(np.array(m, float))}
-              for kind, m in sorted(marks.items())}  # fmt: skip
-    return {"forms": scored, "wrong": wrong}
+    return {"forms": _scored(marks, where, seed), "wrong": wrong}
+
+
+def _scored(marks: dict[str, list[float]], where: dict[str, list[str]], seed: int) -> dict[str, Any]:
+    """How many there are of each form, and how many are right, with an interval over places."""
+    return {
+        form: {"n": len(good), "accuracy": Draws(where[form], seed=seed).estimate(np.array(good, float))}
+        for form, good in sorted(marks.items())
+    }
 
 
 def arguments(name: str, parser: argparse.ArgumentParser) -> None:  # noqa: ARG001 - the table's form

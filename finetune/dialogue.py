@@ -114,7 +114,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "near": ("Which town is closest?", "What is the nearest town?", "Which towns are around?", "Is there a town near?"),
     "sea": ("Which body of water is this?", "What ocean is it?"),
 }  # fmt: skip
-"""Further phrasings, which no examination asks."""
+"""Further phrasings, which only ``gaea.eval told --talk`` asks of the examinations."""
 _NAMES = {**qa.NAMES, "languages": "language"}
 _SHORT = ("And the {}?", "What about the {}?", "The {}?", "{}?", "{} please", "I want to know the {}.", "Now the {}.")
 _LISTS = ("{}?", "Give me the {}.", "I want to know the {}.", "{}, please.", "What are the {}?", "Tell me {}.")
@@ -147,7 +147,7 @@ def phrased(kind: str, rng: np.random.Generator) -> str:
 
 
 def joined(briefing: Briefing, rng: np.random.Generator) -> Item:
-    """Two to four questions in one breath, answered in their order."""
+    """Two to six questions in one breath, answered in their order."""
     about: list[tuple[str, Callable[[], str]]] = [
         (phrased(kind, rng), lambda kind=kind: qa.part(kind, briefing))  # type: ignore[misc]
         for kind in map(str, rng.choice(list(ASKED)[:12], int(rng.integers(2, 4)), replace=False))
